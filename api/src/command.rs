@@ -1,0 +1,194 @@
+//! What the user typed: flags and subcommands. Not what they do (`command/`).
+
+pub mod check_config;
+pub mod serve;
+pub mod sql;
+
+use crate::config::ConfigError;
+use afferent_engine::error::{Error, ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::io::Write as _;
+use std::path::PathBuf;
+
+const ABOUT: &str = "Takes metrics (Prometheus remote write) and events (webhooks), computes SLOs, anomalies, cost and autonomy continuously by SQL, \
+                     keeps everything exactly once, and answers in SQL, REST and cards.";
+
+const EXAMPLES: &str = "\
+First steps:
+  afferent demo                       a small platform on a temporary folder, with things to look at
+  afferent serve                      the server with defaults on 127.0.0.1:9600, data in ./afferent-data
+
+Point a Prometheus server at it (prometheus.yml):
+  remote_write:
+    - url: http://127.0.0.1:9600/api/v1/write
+
+Ask:
+  afferent sql 'SELECT metric, count(*) AS samples FROM samples GROUP BY metric ORDER BY samples DESC LIMIT 10'
+  afferent sql 'SELECT * FROM slo_status' --format json
+  curl http://127.0.0.1:9600/api/v1/freshness
+
+Configure:
+  afferent check-config > afferent.toml   every key with its value; change what you need, then
+  afferent serve --config afferent.toml
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, configuration or statement.";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "afferent", version, about = ABOUT, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server until Ctrl-C or SIGTERM
+    ///
+    /// Ctrl-C or SIGTERM stops it gracefully: it stops accepting, flushes the log and writes a last checkpoint. A second one stops at once. Both are
+    /// safe, and so is kill -9: what was answered 2xx is kept, and the next start goes on from there.
+    Serve(ServeArgs),
+    /// Run a small platform on a temporary folder and show what there is to see
+    Demo(DemoArgs),
+    /// Check a configuration and print every key with its value and where it came from
+    ///
+    /// The output is itself a valid configuration file. Secrets are masked.
+    CheckConfig(ConfigArgs),
+    /// Send one SQL statement to a running server and print the rows
+    Sql(SqlArgs),
+}
+
+/// Which configuration file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConfigArgs {
+    /// Configuration file (TOML); without one, defaults
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Flags of `serve`; each overrides a key of the configuration.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// The configuration below the flags.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Address and port to serve on [default: 127.0.0.1:9600]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// Data folder, made if missing [default: ./afferent-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// Where accepted records are kept until they are in tables: embedded, or kafka://HOST:PORT,... [default: embedded, under the data folder]
+    #[arg(long, value_name = "LOG")]
+    pub log: Option<String>,
+    /// Where tables and checkpoints lie: a folder, or s3://BUCKET/PREFIX [default: under the data folder]
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+}
+
+/// Flags of `sql`.
+#[derive(Debug, Clone, Args)]
+pub struct SqlArgs {
+    /// The statement; `-` reads it from standard input
+    #[arg(value_name = "STATEMENT")]
+    pub statement: String,
+    /// The server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9600", env = "AFFERENT_URL")]
+    pub url: String,
+    /// How to print; table on a terminal, else csv
+    #[arg(long, value_enum)]
+    pub format: Option<OutputFormat>,
+}
+
+/// Forms in which `sql` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Aligned columns for people
+    Table,
+    /// The server's JSON as it is
+    Json,
+    /// Comma-separated values with a header line
+    Csv,
+    /// Arrow IPC stream (bytes)
+    Arrow,
+    /// One Parquet file (bytes)
+    Parquet,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DemoArgs {
+    /// Address and port to serve on [default: 127.0.0.1:9600]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// Stop when the history is played and the cards are drawn, instead of going on live
+    #[arg(long)]
+    pub once: bool,
+}
+
+impl CommandLine {
+    /// Reads the process' arguments. Wrong ones end the process with exit code 2, `--help` and `--version` with 0.
+    pub fn read() -> Self {
+        Self::parse()
+    }
+}
+
+/// Runs a command and prints why it failed, if it did.
+pub fn main(line: CommandLine) -> Exit {
+    let result = match line.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => crate::demo::run(args),
+        Command::CheckConfig(args) => check_config::run(&args),
+        Command::Sql(args) => sql::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        let text = explain(&error);
+        // Where standard error is closed there is nobody to tell.
+        writeln!(std::io::stderr(), "afferent: {text}").unwrap_or_default();
+        exit_of(&error)
+    })
+}
+
+/// The error and its causes on one line each, without those that repeat what was said.
+fn explain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str("\n  because: ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// What the caller must change ends with 2, everything else with 1.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    let invalid = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<ConfigError>() || cause.downcast_ref::<Error>().is_some_and(|e| e.kind() == ErrorKind::Invalid)
+    };
+    if error.chain().any(invalid) { Exit::Usage } else { Exit::Failed }
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0.
+    Done,
+    /// 1.
+    Failed,
+    /// 2: the caller must change something.
+    Usage,
+}
+
+impl Exit {
+    /// The process' exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+        }
+    }
+}

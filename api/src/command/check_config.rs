@@ -1,0 +1,61 @@
+//! `afferent check-config`: the effective configuration as a configuration file, with the origin of each value. Secrets are masked.
+
+use super::{ConfigArgs, Exit};
+use crate::config::{self, Document, Origin};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use toml::Value;
+
+/// What stands in place of a secret.
+const MASK: &str = "********";
+
+/// Runs the command.
+///
+/// # Errors
+/// Where standard output is closed.
+pub fn run(args: &ConfigArgs) -> anyhow::Result<Exit> {
+    let mut document = Document::reference()?;
+    let checked = config::read(&mut document, args.config.as_deref()).and_then(|()| config::Config::validate(&document));
+    if let Err(error) = checked {
+        writeln!(std::io::stderr(), "{error}")?;
+        return Ok(Exit::Usage);
+    }
+    std::io::stdout().write_all(render(&document).as_bytes())?;
+    Ok(Exit::Done)
+}
+
+/// Every key with its value and origin.
+pub fn render(document: &Document) -> String {
+    let mut out = String::from("# The effective configuration. The manual of every key: README of the api crate, default.toml.\n");
+    let mut open = String::new();
+    for (key, value) in document.entries() {
+        let Some((section, name)) = key.split_once('.') else { continue };
+        if section != open {
+            open = section.to_owned();
+            push(&mut out, format_args!("\n[{section}]\n"));
+        }
+        let origin = match document.origin(&key) {
+            Origin::Default => String::new(),
+            set => format!("  # {set}"),
+        };
+        push(&mut out, format_args!("{name} = {}{origin}\n", masked(&key, value)));
+    }
+    out
+}
+
+/// Writing into a string cannot fail, so its result says nothing.
+fn push(out: &mut String, what: std::fmt::Arguments<'_>) {
+    out.write_fmt(what).unwrap_or_default();
+}
+
+fn masked(key: &str, value: &Value) -> Value {
+    match value {
+        Value::String(text) if config::is_secret(key) && !text.is_empty() => Value::String(MASK.to_owned()),
+        Value::Array(items) => Value::Array(items.iter().map(|item| masked(key, item)).collect()),
+        Value::Table(items) => Value::Table(items.iter().map(|(name, item)| (name.clone(), masked(key, item))).collect()),
+        plain => plain.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! `afferent serve`: runs the server until it is told to stop, and says in plain words where it is and what to point at it.
+
+use super::{Exit, ServeArgs};
+use crate::config::{self, Config, Document};
+use crate::wire::{self, Server};
+use crate::{shutdown, telemetry};
+use anyhow::Context as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+/// How long the end waits for threads that still compute after everything was closed.
+const THREADS_WAIT: Duration = Duration::from_secs(2);
+
+/// Runs the command.
+///
+/// # Errors
+/// A wrong configuration (exit code 2), or whatever kept the server from starting or stopping well (1).
+pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
+    let mut document = Document::reference()?;
+    config::read(&mut document, args.config.config.as_deref())?;
+    let flags = [
+        ("server.listen", "--listen", &args.listen),
+        ("data.dir", "--data", &args.data),
+        ("log.url", "--log", &args.log),
+        ("store.url", "--store", &args.store),
+    ];
+    for (key, flag, value) in flags {
+        if let Some(value) = value {
+            document.set(key, flag, value.as_str());
+        }
+    }
+    let config = Config::validate(&document)?;
+    telemetry::start_logs(&config.telemetry);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("afferent").build()?;
+    let exit = runtime.block_on(serve(config));
+    runtime.shutdown_timeout(THREADS_WAIT);
+    exit
+}
+
+async fn serve(config: Config) -> anyhow::Result<Exit> {
+    let signals = shutdown::listen(&tokio::runtime::Handle::current()).context("cannot listen for signals")?;
+    let human = telemetry::is_human(config.telemetry.log_format);
+    let mut server = tokio::select! {
+        server = wire::start(config) => server?,
+        () = signals.at_once.cancelled() => return Ok(Exit::Failed),
+    };
+    announce(&server, human)?;
+    let ended = tokio::select! {
+        () = signals.graceful.cancelled() => None,
+        result = server.failed() => Some(result),
+        () = signals.at_once.cancelled() => return Ok(Exit::Failed),
+    };
+    if let Some(error) = &ended {
+        tracing::error!(%error, "a part of the server failed; stopping");
+    }
+    tokio::select! {
+        stopped = server.stop() => stopped?,
+        () = signals.at_once.cancelled() => return Ok(Exit::Failed),
+    }
+    match ended {
+        None => Ok(Exit::Done),
+        Some(error) => Err(error.into()),
+    }
+}
+
+fn announce(server: &Server, human: bool) -> anyhow::Result<()> {
+    let (address, data) = (server.address(), server.state().config.data_dir.display().to_string());
+    if human {
+        std::io::stderr().write_all(banner(&address.to_string(), &data).as_bytes())?;
+    } else {
+        tracing::info!(%address, data, version = env!("CARGO_PKG_VERSION"), "serving");
+    }
+    Ok(())
+}
+
+/// What a newcomer needs once the server is up.
+fn banner(address: &str, data: &str) -> String {
+    format!(
+        "\nafferent {version} is serving on http://{address}, data in {data}\n\n\
+         Point Prometheus at it (prometheus.yml):\n  remote_write:\n    - url: http://{address}/api/v1/write\n\n\
+         Point Alertmanager at it (a receiver's webhook_configs):\n    - url: http://{address}/api/v1/webhooks/alertmanager\n\n\
+         Ask:\n  afferent sql --url http://{address} 'SELECT metric, count(*) FROM samples GROUP BY metric LIMIT 10'\n  \
+         curl http://{address}/api/v1/freshness\n\n\
+         Ctrl-C stops it gracefully.\n\n",
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}

@@ -1,0 +1,323 @@
+//! The configuration: what stands in the file and on the command line, checked and turned into what the program uses. `default.toml` is the manual.
+
+mod document;
+mod error;
+
+pub use document::{DEFAULT_TOML, Document, Origin};
+pub use error::ConfigError;
+
+use afferent_engine::config::EngineConfig;
+use afferent_ingest::config::IngestConfig;
+use afferent_queries::config::SqlLimits;
+use afferent_storage::config::MaintainConfig;
+use afferent_storage::log::config::EmbeddedLogConfig;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The effective configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The HTTP server.
+    pub server: ServerConfig,
+    /// Logs.
+    pub telemetry: TelemetryConfig,
+    /// Folder for everything on this machine.
+    pub data_dir: PathBuf,
+    /// Folder of the embedded log.
+    pub log_dir: PathBuf,
+    /// Limits of the embedded log.
+    pub log: EmbeddedLogConfig,
+    /// The receivers.
+    pub ingest: IngestConfig,
+    /// The engine.
+    pub engine: EngineConfig,
+    /// Where tables and checkpoints lie.
+    pub store_dir: PathBuf,
+    /// Compaction and vacuum.
+    pub maintain: MaintainConfig,
+    /// Limits of ad hoc SQL.
+    pub sql: SqlLimits,
+    /// Definitions.
+    pub files: Files,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Longest silence of a connection.
+    pub connection_idle: Duration,
+    /// Longest request other than SQL.
+    pub request_max: Duration,
+    /// How long a graceful stop waits for requests in flight.
+    pub stop_wait: Duration,
+}
+
+/// Logs of the program itself.
+#[derive(Debug, Clone)]
+pub struct TelemetryConfig {
+    /// For people or for collectors.
+    pub log_format: LogFormat,
+    /// Directives of the filter.
+    pub log_level: String,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `Human` on a terminal, else `Json`.
+    Auto,
+    /// Lines for people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Definitions that are read at the start.
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    /// Service inventory.
+    pub inventory: Option<PathBuf>,
+    /// Folder of OpenSLO files.
+    pub slo: Option<PathBuf>,
+    /// Price map.
+    pub prices: Option<PathBuf>,
+}
+
+/// Lays a configuration file over the document, if there is one.
+///
+/// # Errors
+/// Names the file, and line and key where those are wrong.
+pub fn read(document: &mut Document, file: Option<&Path>) -> Result<(), ConfigError> {
+    let Some(file) = file else { return Ok(()) };
+    let path = file.display().to_string();
+    match std::fs::read_to_string(file) {
+        Ok(text) => document.overlay(&path, &text),
+        Err(source) => Err(ConfigError::Read { path, source }),
+    }
+}
+
+/// True for keys whose values must not be seen.
+pub fn is_secret(key: &str) -> bool {
+    ["secret", "secrets", "token", "tokens", "password"].iter().any(|word| key.ends_with(word))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawServer {
+    listen: String,
+    connections_max: i64,
+    connection_idle_s: i64,
+    request_s_max: i64,
+    stop_wait_s: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTelemetry {
+    log_format: String,
+    log_level: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawData {
+    dir: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLog {
+    url: String,
+    bytes_max: i64,
+    segment_bytes: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStore {
+    url: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFiles {
+    inventory: String,
+    slo: String,
+    prices: String,
+}
+
+impl Config {
+    /// Checks every value and turns them into what the program uses.
+    ///
+    /// # Errors
+    /// The first value that makes no sense, with where it was set.
+    pub fn validate(document: &Document) -> Result<Self, ConfigError> {
+        let check = Check { document };
+        let sql: SqlLimits = check.section("sql")?;
+        check.by_crate("sql", sql.check())?;
+        let ingest: IngestConfig = check.section("ingest")?;
+        check.by_crate("ingest", ingest.validate())?;
+        let maintain: MaintainConfig = check.section("maintain")?;
+        check.by_crate("maintain", maintain.validate())?;
+        let engine: EngineConfig = check.section("engine")?;
+        check.by_crate("engine", engine.validate())?;
+        let data: RawData = check.section("data")?;
+        let data_dir = check.folder("data.dir", &data.dir)?;
+        Ok(Self {
+            server: check.server(&sql)?,
+            telemetry: check.telemetry()?,
+            log: check.log()?,
+            log_dir: data_dir.join("log"),
+            store_dir: check.store(&data_dir)?,
+            data_dir,
+            ingest,
+            engine,
+            maintain,
+            sql,
+            files: check.files()?,
+        })
+    }
+
+    /// The defaults.
+    ///
+    /// # Errors
+    /// Only if the built-in file is wrong, which a test excludes.
+    pub fn defaults() -> Result<Self, ConfigError> {
+        Self::validate(&Document::reference()?)
+    }
+}
+
+/// Checks values and says where a wrong one was set.
+struct Check<'a> {
+    document: &'a Document,
+}
+
+impl Check<'_> {
+    fn wrong(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        ConfigError::Value { origin: self.document.origin(key).to_string(), key: key.into(), message: message.into() }
+    }
+
+    fn section<T: DeserializeOwned>(&self, section: &str) -> Result<T, ConfigError> {
+        let table = self.document.table().get(section).cloned().unwrap_or(toml::Value::Table(toml::Table::new()));
+        // The printed form, unlike the message alone, ends with the key.
+        table.try_into().map_err(|e: toml::de::Error| self.blame(section, e.to_string().trim().replace('\n', " ").as_str()))
+    }
+
+    /// What another crate says about its section; its message names the key, so that the place can be looked up.
+    fn by_crate(&self, section: &str, checked: Result<(), impl std::fmt::Display>) -> Result<(), ConfigError> {
+        checked.map_err(|e| self.blame(section, &e.to_string()))
+    }
+
+    fn blame(&self, section: &str, message: &str) -> ConfigError {
+        let keys = self.document.entries().map(|(key, _)| key).filter(|key| key.starts_with(section));
+        let named = keys.filter(|key| key.split_once('.').is_some_and(|(_, name)| message.contains(name)));
+        let key = named.max_by_key(String::len).unwrap_or_else(|| section.to_owned());
+        self.wrong(&key, message)
+    }
+
+    fn range(&self, key: &str, value: i64, range: RangeInclusive<i64>) -> Result<u64, ConfigError> {
+        if range.contains(&value) {
+            return Ok(value.unsigned_abs());
+        }
+        Err(self.wrong(key, format!("{value} is out of range, it must lie in {} to {}", range.start(), range.end())))
+    }
+
+    fn server(&self, sql: &SqlLimits) -> Result<ServerConfig, ConfigError> {
+        let raw: RawServer = self.section("server")?;
+        let listen = raw.listen.replace("localhost:", "127.0.0.1:").parse().map_err(|_| {
+            self.wrong("server.listen", format!("{:?} is not ADDRESS:PORT; examples: 127.0.0.1:9600, 0.0.0.0:9600, [::1]:9600", raw.listen))
+        })?;
+        let idle_s = self.range("server.connection_idle_s", raw.connection_idle_s, 5..=3600)?;
+        if idle_s <= sql.seconds_max {
+            let message = format!("{idle_s} must be more than sql.seconds_max = {}, else a long statement loses its connection", sql.seconds_max);
+            return Err(self.wrong("server.connection_idle_s", message));
+        }
+        let connections_max = self.range("server.connections_max", raw.connections_max, 1..=100_000)?;
+        Ok(ServerConfig {
+            listen,
+            connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
+            connection_idle: Duration::from_secs(idle_s),
+            request_max: Duration::from_secs(self.range("server.request_s_max", raw.request_s_max, 1..=600)?),
+            stop_wait: Duration::from_secs(self.range("server.stop_wait_s", raw.stop_wait_s, 1..=600)?),
+        })
+    }
+
+    fn telemetry(&self) -> Result<TelemetryConfig, ConfigError> {
+        let raw: RawTelemetry = self.section("telemetry")?;
+        let log_format = match raw.log_format.as_str() {
+            "auto" => LogFormat::Auto,
+            "human" => LogFormat::Human,
+            "json" => LogFormat::Json,
+            other => return Err(self.wrong("telemetry.log_format", format!("{other:?} must be one of auto, human, json"))),
+        };
+        crate::telemetry::filter(&raw.log_level).map_err(|e| self.wrong("telemetry.log_level", format!("{:?}: {e}", raw.log_level)))?;
+        Ok(TelemetryConfig { log_format, log_level: raw.log_level })
+    }
+
+    fn log(&self) -> Result<EmbeddedLogConfig, ConfigError> {
+        let raw: RawLog = self.section("log")?;
+        if raw.url.starts_with("kafka://") {
+            return Err(self.wrong("log.url", "a Kafka log comes in a later version; use \"embedded\""));
+        }
+        if raw.url != "embedded" {
+            return Err(self.wrong("log.url", format!("{:?} must be \"embedded\"", raw.url)));
+        }
+        let config = EmbeddedLogConfig {
+            bytes_max: self.range("log.bytes_max", raw.bytes_max, 0..=i64::MAX)?,
+            segment_bytes: self.range("log.segment_bytes", raw.segment_bytes, 0..=i64::MAX)?,
+        };
+        self.by_crate("log", config.validate())?;
+        Ok(config)
+    }
+
+    fn store(&self, data_dir: &Path) -> Result<PathBuf, ConfigError> {
+        let raw: RawStore = self.section("store")?;
+        if raw.url.starts_with("s3://") {
+            return Err(self.wrong("store.url", "a store on S3 comes in a later version; use a folder"));
+        }
+        if raw.url.contains("://") {
+            return Err(self.wrong("store.url", format!("{:?} must be a folder", raw.url)));
+        }
+        if raw.url.is_empty() { Ok(data_dir.join("store")) } else { self.folder("store.url", &raw.url) }
+    }
+
+    fn folder(&self, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
+        if path.is_empty() {
+            return Err(self.wrong(key, "must name a folder"));
+        }
+        let path = PathBuf::from(path);
+        if path.exists() && !path.is_dir() {
+            return Err(self.wrong(key, format!("{} is there and is no folder", path.display())));
+        }
+        std::path::absolute(&path).map_err(|e| self.wrong(key, format!("{}: {e}", path.display())))
+    }
+
+    fn files(&self) -> Result<Files, ConfigError> {
+        let raw: RawFiles = self.section("files")?;
+        let existing = |key: &str, path: String, folder: bool| {
+            if path.is_empty() {
+                return Ok(None);
+            }
+            let path = PathBuf::from(path);
+            let right = if folder { path.is_dir() } else { path.is_file() };
+            let wanted = if folder { "folder" } else { "file" };
+            if right { Ok(Some(path)) } else { Err(self.wrong(key, format!("{} is not a readable {wanted}", path.display()))) }
+        };
+        Ok(Files {
+            inventory: existing("files.inventory", raw.inventory, false)?,
+            slo: existing("files.slo", raw.slo, true)?,
+            prices: existing("files.prices", raw.prices, false)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn read_text(text: &str) -> Result<Config, ConfigError> {
+    let mut document = Document::reference()?;
+    document.overlay("afferent.toml", text)?;
+    Config::validate(&document)
+}
+
+fn error_of(text: &str) -> String {
+    read_text(text).unwrap_err().to_string()
+}
+
+#[test]
+fn the_reference_file_is_valid_and_every_key_has_a_line_of_explanation() {
+    let config = Config::defaults().unwrap();
+    assert_eq!(config.server.listen, "127.0.0.1:9600".parse().unwrap());
+    let mut explained = false;
+    for line in DEFAULT_TOML.lines() {
+        let is_key = line.contains(" = ") && !line.starts_with('#');
+        assert!(!is_key || explained, "no comment above: {line}");
+        explained = line.starts_with('#');
+    }
+}
+
+/// The manual states the defaults of the other crates' settings; if they differ, one of them lies.
+#[test]
+fn defaults_are_those_of_the_crates_they_belong_to() {
+    let config = Config::defaults().unwrap();
+    assert_eq!(format!("{:?}", config.ingest), format!("{:?}", IngestConfig::default()));
+    assert_eq!(config.sql, SqlLimits::default());
+    assert_eq!(config.maintain, MaintainConfig::default());
+    assert_eq!(config.engine, EngineConfig::default());
+    assert_eq!(config.log, EmbeddedLogConfig::default());
+}
+
+#[test]
+fn a_misspelt_key_is_named_with_file_line_and_the_nearest_known_one() {
+    let error = error_of("\n[server]\nlisten = \"127.0.0.1:1\"\n\nconections_max = 5\n");
+    assert_eq!(error, "afferent.toml:5: unknown key \"server.conections_max\"; did you mean \"server.connections_max\"?");
+    let error = error_of("[serer]\nlisten = \"127.0.0.1:1\"\n");
+    assert_eq!(error, "afferent.toml:1: unknown key \"serer\"; did you mean \"server\"?");
+    // A right name in a wrong section finds its section.
+    let error = error_of("[engine]\nrows_max = 5\n");
+    assert!(error.starts_with("afferent.toml:2: unknown key \"engine.rows_max\"; did you mean "), "{error}");
+    assert!(error_of("listen = 5\n").contains("server.listen"));
+}
+
+#[test]
+fn wrong_types_and_values_name_their_place() {
+    assert_eq!(error_of("[sql]\nrows_max = \"many\"\n"), "afferent.toml:2: sql.rows_max must be of type integer, found string");
+    let error = error_of("[server]\nstop_wait_s = 0\n");
+    assert_eq!(error, "afferent.toml:2: server.stop_wait_s: 0 is out of range, it must lie in 1 to 600");
+    let error = error_of("[telemetry]\nlog_format = \"xml\"\n");
+    assert_eq!(error, "afferent.toml:2: telemetry.log_format: \"xml\" must be one of auto, human, json");
+    for (text, key) in [
+        ("[sql]\nrows_max = 0\n", "afferent.toml:2: sql.rows_max"),
+        ("[sql]\nrows_max = -1\n", "afferent.toml:2: sql.rows_max"),
+        ("[ingest]\nbody_bytes_max = 1\n", "afferent.toml:2: ingest.body_bytes_max"),
+        ("[engine]\nidle_ms = 5\n", "afferent.toml:2: engine.idle_ms"),
+        ("[maintain]\ninterval_s = 0\n", "afferent.toml:2: maintain.interval_s"),
+        ("[log]\n\nsegment_bytes = 1\n", "afferent.toml:3: log.segment_bytes"),
+        ("[server]\nlisten = \"nowhere\"\n", "afferent.toml:2: server.listen"),
+        ("[files]\ninventory = \"no-such-file.yaml\"\n", "afferent.toml:2: files.inventory"),
+        ("[ingest.webhook_secrets]\nno-such-hook = \"x\"\n", "afferent.toml:1: ingest.webhook_secrets"),
+        ("[server]\nconnection_idle_s = 20\n", "afferent.toml:2: server.connection_idle_s"),
+        ("[telemetry]\nlog_level = \"a=b=c\"\n", "afferent.toml:2: telemetry.log_level"),
+    ] {
+        let error = error_of(text);
+        assert!(error.starts_with(key), "{text:?}: {error}");
+    }
+    let error = error_of("[sql]\nrows_max = = 1\n");
+    assert!(error.starts_with("afferent.toml:2: not valid TOML"), "{error}");
+}
+
+#[test]
+fn what_comes_later_says_so() {
+    assert!(error_of("[log]\nurl = \"kafka://localhost:9092\"\n").contains("comes in a later version"));
+    assert!(error_of("[store]\nurl = \"s3://bucket/prefix\"\n").contains("comes in a later version"));
+}
+
+#[test]
+fn flags_override_the_file_and_are_blamed_by_name() {
+    let mut document = Document::reference().unwrap();
+    document.overlay("afferent.toml", "[server]\nlisten = \"127.0.0.1:1\"\n").unwrap();
+    document.set("server.listen", "--listen", "127.0.0.1:2");
+    assert_eq!(Config::validate(&document).unwrap().server.listen.port(), 2);
+    document.set("server.listen", "--listen", "x");
+    assert!(Config::validate(&document).unwrap_err().to_string().starts_with("--listen: server.listen: "));
+}
+
+#[test]
+fn log_and_store_lie_under_the_data_folder() {
+    let config = read_text("[data]\ndir = \"some/where\"\n").unwrap();
+    assert!(config.data_dir.is_absolute() && config.data_dir.ends_with("some/where"));
+    assert_eq!((config.log_dir, config.store_dir), (config.data_dir.join("log"), config.data_dir.join("store")));
+    let config = read_text("[store]\nurl = \"else/where\"\n").unwrap();
+    assert!(config.store_dir.ends_with("else/where"));
+}

@@ -1,0 +1,184 @@
+//! The HTTP server: which path goes where, and what every request has in common (id, metrics, limits, the shape of errors). Not the answers themselves.
+
+mod listener;
+
+use crate::config::ServerConfig;
+use crate::error::ApiError;
+use crate::metrics::Metric;
+use crate::nearest::ranked;
+use crate::state::AppState;
+use crate::{cards, openapi, ops, sql, stats, status};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::serve::ListenerExt as _;
+use futures::FutureExt as _;
+use listener::LimitedListener;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Names a request in answers and logs; a sender's own value is kept.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest request id that is taken over.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// Every path of the server. `ingest` brings the receivers' paths.
+pub fn router(state: AppState, ingest: Router) -> Router {
+    let request_max = state.config.server.request_max;
+    let operations = Router::new()
+        .route("/", get(ops::landing))
+        .route("/healthz", get(ops::healthz))
+        .route("/readyz", get(ops::readyz))
+        .route("/metrics", get(ops::metrics))
+        .route("/openapi.json", get(openapi::document))
+        .route("/api/v1/freshness", get(status::freshness))
+        .with_state(state.clone())
+        .merge(ingest);
+    let answers = cards::router(state.clone()).merge(stats::router(state.clone()));
+    let answers = answers.layer(from_fn_with_state(state.clone(), recovered));
+    // Statements have a time limit of their own, which may be longer.
+    let statements = Router::new().route("/api/v1/sql", get(sql::get).post(sql::post)).with_state(state.clone());
+    let statements = statements.layer(from_fn_with_state(state, recovered));
+    let timed = operations.merge(answers).layer(from_fn_with_state(request_max, within_time));
+    timed.merge(statements).fallback(not_found).layer(from_fn(every_request))
+}
+
+/// Serves until `stop` is cancelled, then finishes what is in flight for up to `stop_wait`.
+///
+/// # Errors
+/// Where the socket fails.
+pub async fn serve(listener: TcpListener, router: Router, config: &ServerConfig, stop: CancellationToken) -> io::Result<()> {
+    // `tap_io` changes nothing here, but it is the adapter through which handlers learn the peer's address.
+    let listener = LimitedListener::new(listener, config.connections_max, config.connection_idle).tap_io(|_| ());
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let patience = async {
+        stop.cancelled().await;
+        tokio::time::sleep(config.stop_wait).await;
+    };
+    tokio::select! {
+        served = server.into_future() => served,
+        () = patience => {
+            tracing::warn!(wait_s = config.stop_wait.as_secs(), "requests still in flight are given up");
+            Ok(())
+        }
+    }
+}
+
+async fn within_time(State(limit): State<Duration>, request: Request, next: Next) -> Response<Body> {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::unavailable(format!("the request took longer than server.request_s_max = {} s", limit.as_secs())).into_response(),
+    }
+}
+
+/// Before the replay has caught up, an answer would silently miss rows: there is none.
+async fn recovered(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
+    if state.live.view().status.recovered {
+        return next.run(request).await;
+    }
+    let error = ApiError::unavailable("recovering: replaying what the last checkpoint does not hold");
+    error.hint("GET /readyz says when it is done; writes are taken meanwhile").into_response()
+}
+
+async fn not_found(method: Method, uri: Uri) -> ApiError {
+    let paths = openapi::paths();
+    let near = ranked(uri.path(), paths.iter().map(String::as_str));
+    let error = ApiError::not_found(format!("there is nothing at {method} {}", uri.path()));
+    error.hint(if near.is_empty() { "GET /openapi.json lists every path".to_owned() } else { format!("did you mean {}?", near.join(" or ")) })
+}
+
+/// Gives the request an id, counts it, turns a panic into a 500, and gives bare errors of the router the common shape.
+async fn every_request(request: Request, next: Next) -> Response<Body> {
+    let started = Instant::now();
+    let id = request_id(&request);
+    let method = request.method().clone();
+    let path = request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    metrics::counter!(Metric::RequestsIn.name()).increment(1);
+    let in_flight = InFlight::begin();
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    drop(in_flight);
+    let mut response = match answered {
+        Ok(response) => common_shape(&method, response),
+        Err(_) => {
+            tracing::error!(request_id = ?id, %method, path, "a handler panicked");
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the handler failed; this is a bug of ours").into_response()
+        }
+    };
+    response.headers_mut().entry(REQUEST_ID).or_insert(id);
+    count(&path, &method, response.status(), started.elapsed());
+    tracing::debug!(%method, path, status = response.status().as_u16(), elapsed_ms = started.elapsed().as_millis() as u64, "request");
+    response
+}
+
+fn count(path: &str, method: &Method, status: StatusCode, elapsed: Duration) {
+    let (path, status_text) = (path.to_owned(), status.as_str().to_owned());
+    // Methods are an open set that senders choose from; only the usual ones become labels.
+    let known = [Method::GET, Method::POST, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE];
+    let method = if known.contains(method) { method.to_string() } else { "other".to_owned() };
+    if status.is_client_error() || status.is_server_error() {
+        metrics::counter!(Metric::RequestsRejected.name(), "path" => path.clone(), "reason" => status_text.clone()).increment(1);
+    }
+    metrics::histogram!(Metric::RequestSeconds.name(), "path" => path.clone()).record(elapsed.as_secs_f64());
+    metrics::counter!(Metric::RequestsOut.name(), "path" => path, "method" => method, "status" => status_text).increment(1);
+}
+
+/// Counts a request as in flight until it is dropped, also when the client goes away.
+struct InFlight;
+
+impl InFlight {
+    fn begin() -> Self {
+        metrics::gauge!(Metric::RequestsInFlight.name()).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        metrics::gauge!(Metric::RequestsInFlight.name()).decrement(1.0);
+    }
+}
+
+/// The router answers 405 with an empty body; here it gets one.
+fn common_shape(method: &Method, response: Response<Body>) -> Response<Body> {
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED || response.headers().contains_key(CONTENT_TYPE) {
+        return response;
+    }
+    let allow = response.headers().get(ALLOW).cloned();
+    let allowed = allow.as_ref().and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not possible here")).hint(format!("allowed: {allowed}"));
+    let mut shaped = error.into_response();
+    if let Some(allow) = allow {
+        shaped.headers_mut().insert(ALLOW, allow);
+    }
+    shaped
+}
+
+fn request_id(request: &Request) -> HeaderValue {
+    let given = request.headers().get(REQUEST_ID).filter(|id| {
+        let bytes = id.as_bytes();
+        (1..=REQUEST_ID_BYTES_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    });
+    given.cloned().unwrap_or_else(|| {
+        static FIRST: LazyLock<u64> = LazyLock::new(|| std::hash::RandomState::new().build_hasher().finish());
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = FIRST.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        HeaderValue::from_str(&format!("{id:016x}")).unwrap_or(HeaderValue::from_static("0"))
+    })
+}
+
+#[cfg(test)]
+mod tests;

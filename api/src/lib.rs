@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+pub mod cards;
+pub mod command;
+pub mod config;
+pub mod demo;
+pub mod error;
+pub mod http;
+pub mod locale;
+pub mod metrics;
+pub mod nearest;
+pub mod openapi;
+pub mod ops;
+pub mod shutdown;
+pub mod sql;
+pub mod state;
+pub mod stats;
+pub mod status;
+pub mod telemetry;
+pub mod terminal_draw;
+pub mod wire;

@@ -1,0 +1,151 @@
+//! Names of this crate's own metrics, and what every metric of every crate means.
+
+use afferent_engine::metrics::Metric as Engine;
+use afferent_ingest::metrics::Metric as Ingest;
+use afferent_queries::metrics::Metric as Queries;
+use afferent_storage::log::metrics::Metric as Log;
+use afferent_storage::metrics::Metric as Lake;
+
+/// Counters, gauges and histograms of this crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// Requests that came in.
+    RequestsIn,
+    /// Requests answered, by `path`, `method` and `status`.
+    RequestsOut,
+    /// Requests answered 4xx or 5xx, by `path` and `reason` (the status).
+    RequestsRejected,
+    /// Seconds until the status line, by `path`.
+    RequestSeconds,
+    /// Requests being worked on.
+    RequestsInFlight,
+}
+
+impl Metric {
+    /// The exported name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RequestsIn => "afferent_api_requests_in_total",
+            Self::RequestsOut => "afferent_api_requests_out_total",
+            Self::RequestsRejected => "afferent_api_requests_rejected_total",
+            Self::RequestSeconds => "afferent_api_request_seconds",
+            Self::RequestsInFlight => "afferent_api_requests_in_flight",
+        }
+    }
+}
+
+/// Gives every metric its line of help. What it is follows from its name: `_total` counts up, `_seconds` is a histogram, the rest are gauges.
+pub fn describe() {
+    for (name, help) in descriptions() {
+        if name.ends_with("_total") {
+            metrics::describe_counter!(name, help);
+        } else if name.ends_with("_seconds") {
+            metrics::describe_histogram!(name, help);
+        } else {
+            metrics::describe_gauge!(name, help);
+        }
+    }
+}
+
+/// Every metric of the program with its help.
+pub fn descriptions() -> Vec<(&'static str, &'static str)> {
+    let api = [
+        (Metric::RequestsIn.name(), "Requests that came in."),
+        (Metric::RequestsOut.name(), "Requests answered, by path, method and status."),
+        (Metric::RequestsRejected.name(), "Requests answered 4xx or 5xx, by path and reason (the status)."),
+        (Metric::RequestSeconds.name(), "Seconds until the status line, by path."),
+        (Metric::RequestsInFlight.name(), "Requests being worked on."),
+    ];
+    api.into_iter().chain(ingest()).chain(engine()).chain(queries()).chain(log()).chain(lake()).collect()
+}
+
+fn ingest() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (Ingest::RequestsIn.name(), "Requests by door."),
+        (Ingest::RequestsRejected.name(), "Requests answered other than 2xx, by door and reason."),
+        (Ingest::BodyBytesIn.name(), "Body bytes read, as sent, by door."),
+        (Ingest::SamplesIn.name(), "Samples decoded, good or not."),
+        (Ingest::SamplesOut.name(), "Samples acknowledged as durable."),
+        (Ingest::HistogramsOut.name(), "Native histograms acknowledged as durable."),
+        (Ingest::ExemplarsOut.name(), "Exemplars acknowledged as durable."),
+        (Ingest::SamplesRejected.name(), "Samples, histograms, exemplars and metadata refused, by reason."),
+        (Ingest::EventsIn.name(), "Events decoded, good or not, by door."),
+        (Ingest::EventsOut.name(), "Events acknowledged as durable, by door."),
+        (Ingest::EventsRejected.name(), "Events refused, by reason."),
+        (Ingest::SeriesChecked.name(), "Series whose labels had to be parsed, not being known."),
+        (Ingest::DecodeSeconds.name(), "Seconds a body took to decode."),
+        (Ingest::AppendSeconds.name(), "Seconds from a decoded body to its durable record: the lag of this stage."),
+        (Ingest::InFlightBytes.name(), "Bytes of requests being worked on."),
+    ]
+}
+
+fn engine() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (Engine::RecordsIn.name(), "Records taken from the log."),
+        (Engine::SamplesIn.name(), "Samples taken, before any rule."),
+        (Engine::SamplesAccepted.name(), "Samples counted once."),
+        (
+            Engine::SamplesSkipped.name(),
+            "Samples by reason that were not counted: duplicate, conflict, late, non_finite (stored, not aggregated), body_duplicate.",
+        ),
+        (Engine::EventsAccepted.name(), "Events counted once."),
+        (Engine::EventsSkipped.name(), "Events by reason that were not counted."),
+        (Engine::PaneRowsOut.name(), "Pane rows written."),
+        (Engine::Series.name(), "Live series."),
+        (Engine::WatermarkLag.name(), "Milliseconds between now and the watermark."),
+        (Engine::Epochs.name(), "Epochs published."),
+        (Engine::CheckpointSeconds.name(), "Seconds a checkpoint took."),
+        (Engine::BufferedRows.name(), "Rows in memory that no table has yet."),
+        (Engine::SlowPathSamples.name(), "Out-of-order samples that took the exact slow path."),
+        (Engine::TickSeconds.name(), "Seconds a tick took to evaluate the views."),
+    ]
+}
+
+fn queries() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (Queries::StatementsIn.name(), "Ad hoc statements taken."),
+        (Queries::StatementsOut.name(), "Ad hoc statements answered to the end."),
+        (Queries::StatementsRejected.name(), "Ad hoc statements refused or failed, by reason (the error kind, or the limit reached)."),
+        (Queries::RowsOut.name(), "Rows handed to readers of ad hoc statements."),
+        (Queries::StatementSeconds.name(), "Seconds an ad hoc statement took."),
+        (Queries::StatementsRunning.name(), "Ad hoc statements running."),
+    ]
+}
+
+fn log() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (Log::RecordsIn.name(), "Records made durable."),
+        (Log::BytesIn.name(), "Bytes made durable, headers included."),
+        (Log::RecordsOut.name(), "Records handed to readers."),
+        (Log::Syncs.name(), "Groups synced to disk."),
+        (Log::SyncSeconds.name(), "Seconds one sync took."),
+        (Log::TornTails.name(), "Torn tails cut when opening."),
+        (Log::CorruptFound.name(), "Places where a checksum or the order of positions failed."),
+        (Log::WriteFailures.name(), "Writes or syncs that failed and made the writer rebuild itself."),
+        (Log::BytesKept.name(), "Bytes on disk over all logs; no label."),
+        (Log::FullRejections.name(), "Appends refused because bytes_max was reached; no label."),
+    ]
+}
+
+fn lake() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (Lake::TableRowsIn.name(), "Rows handed over to be written, by table."),
+        (Lake::TableBytesOut.name(), "Bytes of Parquet written, by table."),
+        (Lake::CommitsOut.name(), "Delta commits, by table."),
+        (Lake::CommitsSkipped.name(), "Publications that were skipped because the table already had the epoch."),
+        (Lake::CommitRetries.name(), "Commits that had to be tried again because another writer came first."),
+        (Lake::TableFiles.name(), "Files a table consists of, by table."),
+        (Lake::CompactionFilesIn.name(), "Files that compaction merged away."),
+        (Lake::CompactionFilesOut.name(), "Files that compaction made."),
+        (Lake::CompactionRows.name(), "Rows that compaction rewrote."),
+        (Lake::CompactionErrors.name(), "Compactions that failed, by reason."),
+        (Lake::CompactionSeconds.name(), "Seconds a compaction of one date took."),
+        (Lake::VacuumFilesOut.name(), "Unreferenced files removed."),
+        (Lake::ScanFilesPruned.name(), "Files a scan could leave out."),
+        (Lake::ScanFilesRead.name(), "Files a scan had to open."),
+        (Lake::HistoryRowsOut.name(), "Rows read back from the lake for the exact slow path."),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

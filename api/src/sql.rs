@@ -1,0 +1,159 @@
+//! `GET` and `POST /api/v1/sql`: takes a statement in any of its three forms and answers in the form asked for. Not the running of it (queries).
+
+mod body;
+mod cell;
+mod encode;
+pub mod format;
+
+use crate::error::{ApiError, ApiResult};
+use crate::nearest::nearest;
+use crate::state::AppState;
+use afferent_engine::status::Status;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Query, Request, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use body::Rows;
+use format::Format;
+use futures::StreamExt as _;
+use serde::Deserialize;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// Bytes of a request body: a statement and its JSON dress.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// How long a body may take to arrive.
+const BODY_WAIT: Duration = Duration::from_secs(10);
+
+/// Event time up to which metrics are complete.
+const WATERMARK: HeaderName = HeaderName::from_static("x-afferent-watermark");
+
+/// The newest published epoch.
+const EPOCH: HeaderName = HeaderName::from_static("x-afferent-epoch");
+
+/// Parameters of the path.
+const PARAMETERS: [&str; 2] = ["query", "format"];
+
+/// What a request asks.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    query: Option<String>,
+    format: Option<String>,
+}
+
+/// Answers `?query=`.
+///
+/// # Errors
+/// 400 for a wrong statement, 406 for an unknown form, 408, 413 and 429 for limits, 503 while the store is away.
+pub async fn get(State(state): State<AppState>, request: Request) -> ApiResult {
+    let started = Instant::now();
+    let question = parameters(request.uri())?;
+    answer(&state, question, request.headers(), started).await
+}
+
+/// Answers a statement in the body or in `?query=`.
+///
+/// # Errors
+/// As [`get`], and 415 for an unknown content type.
+pub async fn post(State(state): State<AppState>, request: Request) -> ApiResult {
+    let started = Instant::now();
+    let (head, body) = request.into_parts();
+    let mut question = parameters(&head.uri)?;
+    let content_type = head.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let text = read(body).await?;
+    if !text.trim().is_empty() {
+        let asked = in_body(&content_type, text)?;
+        if question.query.is_some() && asked.query.is_some() {
+            return Err(ApiError::invalid("two statements: one in the body and one in ?query="));
+        }
+        question = Question { query: asked.query.or(question.query), format: question.format.or(asked.format) };
+    }
+    answer(&state, question, &head.headers, started).await
+}
+
+async fn read(body: Body) -> Result<String, ApiError> {
+    let bytes = match tokio::time::timeout(BODY_WAIT, to_bytes(body, BODY_BYTES_MAX)).await {
+        Err(_) => {
+            let message = format!("the statement did not arrive within {} s", BODY_WAIT.as_secs());
+            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message));
+        }
+        Ok(Err(error)) => {
+            let too_large = std::error::Error::source(&error).is_some_and(|s| s.is::<http_body_util::LengthLimitError>());
+            let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+            return Err(ApiError::new(status, format!("the body could not be read: {error}")).hint(format!("at most {BODY_BYTES_MAX} bytes")));
+        }
+        Ok(Ok(bytes)) => bytes,
+    };
+    String::from_utf8(bytes.into()).map_err(|e| ApiError::invalid(format!("the statement is not UTF-8 at byte {}", e.utf8_error().valid_up_to())))
+}
+
+fn parameters(uri: &Uri) -> Result<Question, ApiError> {
+    let Query(pairs) =
+        Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|e| ApiError::invalid(format!("the parameters cannot be read: {e}")))?;
+    let mut question = Question::default();
+    for (name, value) in pairs {
+        let slot = match name.as_str() {
+            "query" => &mut question.query,
+            "format" => &mut question.format,
+            _ => {
+                let hint = nearest(&name, PARAMETERS).map_or("parameters: query, format".to_owned(), |near| format!("did you mean {near}?"));
+                return Err(ApiError::invalid(format!("unknown parameter {name:?}")).hint(hint));
+            }
+        };
+        if slot.replace(value).is_some() {
+            return Err(ApiError::invalid(format!("the parameter {name} stands twice")));
+        }
+    }
+    Ok(question)
+}
+
+fn in_body(content_type: &str, text: String) -> Result<Question, ApiError> {
+    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match kind.as_str() {
+        "" | "text/plain" | "application/sql" => Ok(Question { query: Some(text), format: None }),
+        "application/json" => serde_json::from_str(&text).map_err(|e| {
+            ApiError::invalid(format!("the body is not {{\"query\": ...}}: {e}")).hint("send JSON as above, or the statement as text/plain")
+        }),
+        // What curl -d says of any text; a form has its statement in `query`.
+        "application/x-www-form-urlencoded" if text.starts_with("query=") => {
+            let form = text.replace(['\r', '\n'], "%0A");
+            let uri =
+                format!("/?{form}").parse().map_err(|_| ApiError::invalid("the form cannot be read").hint("send the statement as text/plain"))?;
+            parameters(&uri)
+        }
+        "application/x-www-form-urlencoded" => Ok(Question { query: Some(text), format: None }),
+        other => {
+            let error = ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("a body of type {other:?} is not read here"));
+            Err(error.hint("text/plain, application/json or application/x-www-form-urlencoded"))
+        }
+    }
+}
+
+async fn answer(state: &AppState, question: Question, headers: &HeaderMap, started: Instant) -> ApiResult {
+    let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok());
+    let format = Format::choose(question.format.as_deref(), accept)?;
+    let statement = question.query.filter(|q| !q.trim().is_empty()).ok_or_else(|| {
+        ApiError::invalid("no statement").hint("POST it as text/plain, as JSON {\"query\": \"SELECT ...\"}, or as ?query=SELECT%20...")
+    })?;
+    let answer = state.sql.query(&statement).await?;
+    let (schema, status) = (answer.schema(), answer.status().clone());
+    let batches = answer.map(|batch| batch.map_err(ApiError::from)).boxed();
+    let mut response = body::respond(Rows { schema, batches, stats: stats(&status), started }, format).await?;
+    if let Some(watermark) = status.watermark.and_then(|w| HeaderValue::from_str(&w.to_string()).ok()) {
+        response.headers_mut().insert(WATERMARK, watermark);
+    }
+    response.headers_mut().insert(EPOCH, HeaderValue::from(status.epoch));
+    Ok(response)
+}
+
+/// What the answer stands on.
+fn stats(status: &Status) -> serde_json::Map<String, serde_json::Value> {
+    let time = |at: Option<afferent_engine::time::EventTime>| at.map(|at| at.to_string());
+    let entries = [("watermark", json!(time(status.watermark))), ("as_of", json!(time(status.as_of))), ("epoch", json!(status.epoch))];
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! What every handler can reach. Cheap to clone; nothing here does work.
+
+use crate::config::Config;
+use afferent_engine::clock::Clock;
+use afferent_engine::live::Live;
+use afferent_engine::time::WallTime;
+use afferent_queries::dimensions::Dimensions;
+use afferent_queries::session::SqlEngine;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::sync::Arc;
+
+/// Shared by all handlers.
+#[derive(Clone)]
+pub struct AppState {
+    /// Runs statements; the one query path behind cards, statistics and the SQL endpoint.
+    pub sql: Arc<SqlEngine>,
+    /// The current tables, live rows and freshness.
+    pub live: Arc<Live>,
+    /// Services, objectives and prices.
+    pub dimensions: Arc<Dimensions>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// The validated configuration.
+    pub config: Arc<Config>,
+    /// Renders `/metrics`.
+    pub metrics: PrometheusHandle,
+    /// When this process started.
+    pub started_at: WallTime,
+}

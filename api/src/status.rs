@@ -1,0 +1,106 @@
+//! `/api/v1/freshness`: how far every source, log and view has come. Numbers the engine keeps; no judgement about health.
+
+use crate::error::{ApiResult, json_response};
+use crate::state::AppState;
+use afferent_engine::status::{SourceStatus, Status, ViewStatus};
+use afferent_engine::time::{EventTime, WallTime};
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+/// Answers with the report.
+///
+/// # Errors
+/// None so far.
+pub async fn freshness(State(state): State<AppState>) -> ApiResult {
+    let status = state.live.view().status.clone();
+    Ok(json_response(StatusCode::OK, &report(&status, state.clock.now())))
+}
+
+/// The report as JSON. Unknown is null; lags are seconds behind `now`.
+pub fn report(status: &Status, now: WallTime) -> Value {
+    let sources: serde_json::Map<_, _> = status.sources.iter().map(|(name, s)| (name.to_string(), source(s, now))).collect();
+    let views: serde_json::Map<_, _> = status.views.iter().map(|(name, v)| (name.clone(), view(v, now))).collect();
+    let logs = status.logs.iter().map(|(name, log)| {
+        let waiting = log.next.0.saturating_sub(log.checkpointed.0);
+        (name.clone(), json!({ "next_position": log.next.0, "checkpointed_position": log.checkpointed.0, "replay_records": waiting }))
+    });
+    json!({
+        "generated_at": WallTimeText(now).to_string(),
+        "recovered": status.recovered,
+        "watermark": time(status.watermark),
+        "lag_s": lag_s(status.watermark, now),
+        "final_before": time(status.final_before),
+        "as_of": time(status.as_of),
+        "epoch": status.epoch,
+        "series_count": status.series_count,
+        "buffered_rows": status.buffered_rows,
+        "late_count": status.sources.values().map(|s| s.late).sum::<u64>(),
+        "coverage": coverage(status),
+        "sources": sources,
+        "logs": logs.collect::<serde_json::Map<_, _>>(),
+        "views": views,
+    })
+}
+
+fn source(status: &SourceStatus, now: WallTime) -> Value {
+    json!({
+        "watermark": time(status.event_time_max),
+        "lag_s": lag_s(status.event_time_max, now),
+        "last_received": WallTimeText(status.last_received).to_string(),
+        "silent_s": seconds(now.0.saturating_sub(status.last_received.0)),
+        "active": status.active,
+        "accepted_count": status.accepted,
+        "duplicate_count": status.duplicates,
+        "late_count": status.late,
+        "rejected_count": status.rejected,
+        "coverage": share(status.accepted, status.late.saturating_add(status.rejected)),
+    })
+}
+
+fn view(status: &ViewStatus, now: WallTime) -> Value {
+    json!({
+        "watermark": time(status.watermark),
+        "lag_s": lag_s(status.watermark, now),
+        "evaluated_at": WallTimeText(status.evaluated_at).to_string(),
+        "provisional_rows": status.provisional_rows,
+        "generation": status.generation,
+        "error": status.error,
+    })
+}
+
+/// The share of what came in that counts, over all sources; null before anything came.
+fn coverage(status: &Status) -> Value {
+    let accepted = status.sources.values().map(|s| s.accepted).sum();
+    let lost = status.sources.values().map(|s| s.late.saturating_add(s.rejected)).sum();
+    share(accepted, lost)
+}
+
+fn share(counted: u64, lost: u64) -> Value {
+    let total = counted.saturating_add(lost);
+    if total == 0 { Value::Null } else { json!(counted as f64 / total as f64) }
+}
+
+fn time(at: Option<EventTime>) -> Value {
+    at.map_or(Value::Null, |at| Value::String(at.to_string()))
+}
+
+fn lag_s(at: Option<EventTime>, now: WallTime) -> Value {
+    at.map_or(Value::Null, |at| seconds(now.0.saturating_sub(at.0)))
+}
+
+fn seconds(ms: i64) -> Value {
+    json!(ms as f64 / 1000.0)
+}
+
+/// Wall time as RFC 3339, in the form that event time has.
+struct WallTimeText(WallTime);
+
+impl std::fmt::Display for WallTimeText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(&EventTime(self.0.0), f)
+    }
+}
+
+#[cfg(test)]
+mod tests;

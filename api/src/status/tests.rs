@@ -1,0 +1,45 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use afferent_engine::log::Position;
+use afferent_engine::status::LogStatus;
+use std::sync::Arc;
+
+fn at(ms: i64) -> Option<EventTime> {
+    Some(EventTime(ms))
+}
+
+#[test]
+fn before_anything_came_everything_is_unknown_and_nothing_is_zero() {
+    let report = report(&Status::default(), WallTime(1_000));
+    for key in ["watermark", "lag_s", "final_before", "as_of", "coverage"] {
+        assert_eq!(report[key], Value::Null, "{key}");
+    }
+    assert_eq!(report["generated_at"], "1970-01-01T00:00:01.000Z");
+    assert_eq!(report["recovered"], false);
+}
+
+#[test]
+fn lags_counts_and_positions_are_what_the_engine_says() {
+    let mut status = Status { recovered: true, watermark: at(50_000), epoch: 4, ..Status::default() };
+    let source =
+        SourceStatus { event_time_max: at(58_500), last_received: WallTime(59_000), active: true, accepted: 90, duplicates: 3, late: 6, rejected: 4 };
+    status.sources.insert(Arc::from("a"), source);
+    status.sources.insert(Arc::from("b"), SourceStatus { accepted: 100, ..SourceStatus::default() });
+    status.logs.insert("metrics/0".into(), LogStatus { next: Position(12), checkpointed: Position(10) });
+    status.views.insert(
+        "v".into(),
+        ViewStatus { watermark: at(40_000), provisional_rows: 2, generation: 1, error: Some("no".into()), ..ViewStatus::default() },
+    );
+    let report = report(&status, WallTime(60_000));
+    assert_eq!(report["lag_s"], 10.0);
+    assert_eq!(report["late_count"], 6);
+    assert_eq!(report["coverage"], 0.95);
+    assert_eq!(report["sources"]["a"]["lag_s"], 1.5);
+    assert_eq!(report["sources"]["a"]["silent_s"], 1.0);
+    assert_eq!(report["sources"]["a"]["coverage"], 0.9);
+    assert_eq!(report["sources"]["b"]["watermark"], Value::Null);
+    assert_eq!(report["logs"]["metrics/0"], json!({ "next_position": 12, "checkpointed_position": 10, "replay_records": 2 }));
+    assert_eq!(report["views"]["v"]["lag_s"], 20.0);
+    assert_eq!(report["views"]["v"]["error"], "no");
+}

@@ -1,0 +1,261 @@
+//! Puts the parts together: log, store, tables, dimensions, views, engine, upkeep, HTTP. Starts them inside out and stops them outside in.
+
+use crate::config::Config;
+use crate::state::AppState;
+use crate::{http, telemetry};
+use afferent_engine::checkpoint::GroupName;
+use afferent_engine::clock::{Clock, SystemClock};
+use afferent_engine::error::{Error, ErrorKind, Result};
+use afferent_engine::intake::intake;
+use afferent_engine::live::{Live, ReadView};
+use afferent_engine::log::{LogName, Topic};
+use afferent_engine::query::View;
+use afferent_engine::schema::TableDef;
+use afferent_engine::supervisor::{self, EngineHandle, EngineParts};
+use afferent_engine::time::WallTime;
+use afferent_ingest::appender::Appender;
+use afferent_ingest::decoder::Decoders;
+use afferent_ingest::http::IngestState;
+use afferent_queries::dimensions::Dimensions;
+use afferent_queries::plan::shipped;
+use afferent_queries::session::{SqlEngine, TableSource};
+use afferent_storage::checkpoint::ObjectCheckpoints;
+use afferent_storage::history::ParquetHistory;
+use afferent_storage::log::embedded::EmbeddedLog;
+use afferent_storage::maintain::Maintainer;
+use afferent_storage::object_store::{self, Store};
+use afferent_storage::table::delta::DeltaTables;
+use afferent_storage::table::provider::LakeTable;
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Time between two rounds in which histograms are folded, so that they do not grow while nobody scrapes.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// A running server. Dropping it leaves everything as it is, which is safe; [`Server::stop`] is the graceful way.
+pub struct Server {
+    address: SocketAddr,
+    state: AppState,
+    parts: JoinSet<(Part, Result<()>)>,
+    appender: Appender,
+    log: Arc<EmbeddedLog>,
+    doors: CancellationToken,
+    inner: CancellationToken,
+    _halt: DropGuard,
+}
+
+/// What runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Http,
+    Engine,
+    Maintainer,
+    Upkeep,
+}
+
+/// What was opened before anything runs.
+struct Opened {
+    log: Arc<EmbeddedLog>,
+    store: Store,
+    dimensions: Arc<Dimensions>,
+    views: Vec<View>,
+}
+
+/// Starts everything and returns once the address is bound; recovery then goes on behind it (`/readyz`).
+///
+/// # Errors
+/// `Invalid` for definitions, `Conflict` where another process has the folder, `Unavailable` for disk and address, `Corrupt` for the log.
+pub async fn start(config: Config) -> Result<Server> {
+    let config = Arc::new(config);
+    let metrics = telemetry::start_metrics().map_err(|e| Error::caused(ErrorKind::Internal, "metrics cannot be recorded", e))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // First of all, so that a taken address is told before a long log is read.
+    let listen = config.server.listen;
+    let listener = TcpListener::bind(listen).await;
+    let listener = listener.map_err(|e| Error::caused(ErrorKind::Unavailable, format!("cannot listen on {listen}"), e))?;
+    let address = listener.local_addr().map_err(|e| Error::caused(ErrorKind::Unavailable, "the listening address is not known", e))?;
+    let opened = open(config.clone()).await?;
+    assemble(Assembly { config, clock, metrics, listener, address }, opened)
+}
+
+/// What [`start`] knows by the time the parts are put together.
+struct Assembly {
+    config: Arc<Config>,
+    clock: Arc<dyn Clock>,
+    metrics: PrometheusHandle,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Opens what lies on disk, apart from the async threads, because it reads and checks the whole log.
+async fn open(config: Arc<Config>) -> Result<Opened> {
+    let opened = tokio::task::spawn_blocking(move || {
+        let files = &config.files;
+        let dimensions = Dimensions::load(files.inventory.as_deref(), files.slo.as_deref(), files.prices.as_deref())?;
+        let views = shipped(&dimensions)?;
+        let log = EmbeddedLog::open(&config.log_dir, config.log.clone())?;
+        let store = object_store::open(&config.store_dir.to_string_lossy())?;
+        Ok(Opened { log, store, dimensions: Arc::new(dimensions), views })
+    });
+    opened.await.map_err(|e| Error::caused(ErrorKind::Internal, "opening the data folder failed", e))?
+}
+
+fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
+    let Assembly { config, clock, metrics, listener, address } = assembly;
+    let Opened { log, store, dimensions, views } = opened;
+    let (doors, inner, halt) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let live = Arc::new(Live::default());
+    let tables = DeltaTables::new(store.clone());
+    let decoders = Arc::new(Decoders::new(config.ingest.limits()));
+    let (hand_over, taken) = intake();
+    let started_at = clock.now();
+    let engine = supervisor::start(EngineParts {
+        config: config.engine.clone(),
+        group: GroupName::of_partition(0),
+        writer: writer_name(started_at),
+        logs: Topic::ALL.into_iter().map(LogName::first).collect(),
+        intake: taken,
+        log: log.clone(),
+        decoder: decoders.clone(),
+        tables: tables.clone(),
+        checkpoints: ObjectCheckpoints::new(store.clone()),
+        history: ParquetHistory::new(store.clone()),
+        views,
+        inventory: dimensions.inventory.clone(),
+        live: live.clone(),
+        clock: clock.clone(),
+        cancel: inner.clone(),
+        halt: halt.clone(),
+    })?;
+    let maintainer = Maintainer::new(store.clone(), tables, live.clone(), config.maintain.clone())?;
+    let sql = Arc::new(SqlEngine::new(&dimensions, live.clone(), table_source(store), config.sql.clone())?);
+    let appender = Appender::new(log.clone(), hand_over, clock.clone());
+    let receivers = IngestState::new(config.ingest.clone(), appender.clone(), decoders, clock.clone());
+    let state = AppState { sql, live, dimensions, clock, config: config.clone(), metrics: metrics.clone(), started_at };
+
+    let router = http::router(state.clone(), afferent_ingest::http::router(receivers));
+    let mut parts = JoinSet::new();
+    parts.spawn(run_engine(engine));
+    parts.spawn(run_maintainer(maintainer, inner.clone()));
+    parts.spawn(run_upkeep(metrics, inner.clone()));
+    parts.spawn(run_http(listener, router, config, doors.clone()));
+    Ok(Server { address, state, parts, appender, log, doors, inner, _halt: halt.drop_guard() })
+}
+
+/// Names this process in checkpoints.
+fn writer_name(started_at: WallTime) -> String {
+    format!("pid-{}-at-{}", std::process::id(), started_at.0)
+}
+
+/// Stored tables as relations: published files and, after them, the rows in memory.
+fn table_source(store: Store) -> TableSource {
+    Arc::new(move |def: &TableDef, view: &ReadView| {
+        let files = view.files.get(&def.name).cloned().unwrap_or_default();
+        let live = view.live.get(&def.name).cloned();
+        Arc::new(LakeTable::new(store.clone(), def.clone(), files, live))
+    })
+}
+
+async fn run_engine(engine: EngineHandle) -> (Part, Result<()>) {
+    (Part::Engine, engine.join().await)
+}
+
+async fn run_maintainer(maintainer: Arc<Maintainer>, stop: CancellationToken) -> (Part, Result<()>) {
+    maintainer.run(stop).await;
+    (Part::Maintainer, Ok(()))
+}
+
+async fn run_upkeep(metrics: PrometheusHandle, stop: CancellationToken) -> (Part, Result<()>) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return (Part::Upkeep, Ok(())),
+            () = tokio::time::sleep(UPKEEP_EVERY) => metrics.run_upkeep(),
+        }
+    }
+}
+
+async fn run_http(listener: TcpListener, router: Router, config: Arc<Config>, stop: CancellationToken) -> (Part, Result<()>) {
+    let served = http::serve(listener, router, &config.server, stop).await;
+    (Part::Http, served.map_err(|e| Error::caused(ErrorKind::Unavailable, "the HTTP server failed", e)))
+}
+
+impl Server {
+    /// Where it listens; tells the port where the configuration says 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its handlers see.
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Returns when a part ends that should run until it is stopped.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn failed(&mut self) -> Error {
+        match self.parts.join_next().await {
+            Some(Ok((_, Err(error)))) => error,
+            Some(Ok((part, Ok(())))) => Error::internal(format!("the part {part:?} ended by itself")),
+            Some(Err(error)) => Error::caused(ErrorKind::Internal, "a part of the server died", error),
+            None => Error::internal("nothing runs any more"),
+        }
+    }
+
+    /// Waits until answers are complete.
+    ///
+    /// # Errors
+    /// What kept it from recovering.
+    pub async fn ready(&mut self) -> Result<()> {
+        let live = self.state.live.clone();
+        let recovered = async {
+            while !live.view().status.recovered {
+                tokio::time::sleep(READY_POLL).await;
+            }
+        };
+        tokio::select! {
+            () = recovered => Ok(()),
+            error = self.failed() => Err(error),
+        }
+    }
+
+    /// Stops accepting, finishes what is in flight, writes a last checkpoint, closes the log.
+    ///
+    /// # Errors
+    /// The first part that did not end well; everything acknowledged is durable all the same.
+    ///
+    /// # Cancel safety
+    /// Dropping it stops at once, which is safe.
+    pub async fn stop(mut self) -> Result<()> {
+        self.doors.cancel();
+        let mut outcome = self.join(|part| part == Part::Http).await;
+        self.appender.drained().await;
+        self.inner.cancel();
+        let rest = self.join(|_| false).await;
+        outcome = outcome.and(rest);
+        outcome.and(self.log.close().await)
+    }
+
+    /// Joins parts until one `is_last` or none is left.
+    async fn join(&mut self, is_last: impl Fn(Part) -> bool) -> Result<()> {
+        let mut outcome = Ok(());
+        while let Some(ended) = self.parts.join_next().await {
+            let (part, result) = ended.map_err(|e| Error::caused(ErrorKind::Internal, "a part of the server died", e))?;
+            outcome = outcome.and(result);
+            if is_last(part) {
+                break;
+            }
+        }
+        outcome
+    }
+}
+
+/// How often [`Server::ready`] looks.
+const READY_POLL: Duration = Duration::from_millis(20);

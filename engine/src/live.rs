@@ -1,0 +1,87 @@
+//! What readers see: the published files of each table and, after them, the rows still in memory, swapped together so that no row is seen twice.
+
+use crate::schema::TableName;
+use crate::status::Status;
+use crate::table::TableFiles;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// What a reader wants of the rows in memory; both parts only spare work, readers filter again.
+#[derive(Debug, Clone, Default)]
+pub struct LiveFilter {
+    /// Only this metric.
+    pub metric: Option<String>,
+    /// Only rows whose time column lies in this range, microseconds.
+    pub micros: Option<Range<i64>>,
+}
+
+/// Rows in memory of one table.
+pub trait LiveRows: Send + Sync {
+    /// The rows, with the table's columns (without `date`).
+    fn scan(&self, filter: &LiveFilter) -> Vec<RecordBatch>;
+}
+
+impl LiveRows for Vec<RecordBatch> {
+    fn scan(&self, _filter: &LiveFilter) -> Vec<RecordBatch> {
+        self.clone()
+    }
+}
+
+/// One consistent state of all tables.
+#[derive(Clone, Default)]
+pub struct ReadView {
+    /// Published files; a table that is missing has none.
+    pub files: BTreeMap<TableName, Arc<TableFiles>>,
+    /// Rows after them; a table that is missing has none.
+    pub live: BTreeMap<TableName, Arc<dyn LiveRows>>,
+    /// Columns of each view's table with the envelope, in the order views were planned.
+    pub views: BTreeMap<TableName, ViewInfo>,
+    /// Metrics seen, each with its label names, for the schemas `metrics` and `rollup`.
+    pub metrics: Arc<BTreeMap<String, Arc<[String]>>>,
+    /// Watermarks, lags and counts.
+    pub status: Arc<Status>,
+}
+
+/// A view as readers need it.
+#[derive(Debug, Clone)]
+pub struct ViewInfo {
+    /// Columns, envelope included.
+    pub schema: SchemaRef,
+    /// Columns that identify a row.
+    pub key: Vec<String>,
+    /// The statement.
+    pub sql: String,
+}
+
+/// The current [`ReadView`] and the lock under which it may change its files.
+#[derive(Default)]
+pub struct Live {
+    current: RwLock<Arc<ReadView>>,
+    /// Held while files are published or compacted *and* the view is swapped; readers never take it.
+    pub commit: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let view = self.view();
+        f.debug_struct("Live").field("tables", &view.files.len()).field("views", &view.views.len()).finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// The state to read from; cheap.
+    pub fn view(&self) -> Arc<ReadView> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the state in one step.
+    pub fn update(&self, change: impl FnOnce(&mut ReadView)) {
+        let mut slot = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = ReadView::clone(&slot);
+        change(&mut next);
+        *slot = Arc::new(next);
+    }
+}

@@ -1,0 +1,274 @@
+//! The partition as a whole, on ports in memory: whatever order, duplicates and restarts, the rows are those of the sorted stream.
+
+use super::*;
+use crate::checkpoint::GroupName;
+use crate::clock::{Clock, ManualClock};
+use crate::error::Result as PortResult;
+use crate::intake::{Delivery, intake};
+use crate::live::{Live, LiveFilter};
+use crate::log::{Decoder, Format, LogWriter, Topic};
+use crate::query::LabelInventory;
+use crate::sample::{SampleBatch, SeriesSlice};
+use crate::schema::TableName;
+use crate::series::Labels;
+use crate::sim::{MemoryCheckpoints, MemoryLog, MemoryTables};
+use crate::supervisor::{EngineParts, start};
+use crate::table::TableStore;
+use arrow::array::AsArray;
+use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
+use bytes::Bytes;
+use proptest::prelude::*;
+use tokio_util::sync::CancellationToken;
+
+/// Bodies of the tests: JSON lists of (series number, time in milliseconds, value bits).
+struct JsonBodies;
+
+type Sample = (u8, i64, u64);
+
+fn labels(series: u8) -> Labels {
+    let host = format!("h{series}");
+    Labels::from_pairs([("__name__", "requests_total"), ("instance", host.as_str()), ("job", "api")]).expect("valid")
+}
+
+impl Decoder for JsonBodies {
+    fn decode(&self, record: &Record) -> PortResult<Decoded> {
+        let samples: Vec<Sample> = serde_json::from_slice(&record.body).expect("a test's body");
+        let mut batch = SampleBatch::default();
+        for (i, (series, time, bits)) in samples.into_iter().enumerate() {
+            let labels = labels(series);
+            let start = batch.label_bytes.len() as u32;
+            batch.label_bytes.extend_from_slice(labels.canonical());
+            batch.times.push(time);
+            batch.values.push(f64::from_bits(bits));
+            let range = i as u32..i as u32 + 1;
+            batch.series.push(SeriesSlice { key: labels.key(), labels: start..batch.label_bytes.len() as u32, samples: range, start_time: 0 });
+        }
+        Ok(Decoded { body: DecodedBody::Samples(batch), rejects: vec![] })
+    }
+}
+
+fn record(samples: &[Sample], received_at: i64) -> Record {
+    let body: Bytes = serde_json::to_vec(samples).expect("json").into();
+    Record {
+        format: Format::RemoteWriteV1,
+        source: "s".into(),
+        received_at: WallTime(received_at),
+        body_hash: xxhash_rust::xxh3::xxh3_128(&body),
+        request_id: 0,
+        body,
+    }
+}
+
+struct World {
+    log: Arc<MemoryLog>,
+    tables: Arc<MemoryTables>,
+    checkpoints: Arc<MemoryCheckpoints>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { log: Arc::default(), tables: Arc::default(), checkpoints: Arc::default() }
+    }
+
+    /// Runs an engine over `records`; a graceful stop checkpoints, a crash does not.
+    async fn run(&self, records: &[Record], crash: bool, buffer_rows_max: usize) -> Arc<Live> {
+        let (intake, receiver) = intake();
+        let live = Arc::new(Live::default());
+        let (cancel, halt) = (CancellationToken::new(), CancellationToken::new());
+        let config =
+            EngineConfig { tick_ms: 10, checkpoint_interval_ms: if crash { 20 } else { 3_600_000 }, buffer_rows_max, ..EngineConfig::default() };
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(WallTime(0)));
+        let parts = EngineParts {
+            config,
+            group: GroupName::of_partition(0),
+            writer: "test".into(),
+            logs: Topic::ALL.into_iter().map(LogName::first).collect(),
+            intake: receiver,
+            log: self.log.clone(),
+            decoder: Arc::new(JsonBodies),
+            tables: self.tables.clone(),
+            checkpoints: self.checkpoints.clone(),
+            history: self.tables.clone(),
+            views: vec![],
+            inventory: Arc::new(LabelInventory),
+            live: live.clone(),
+            clock,
+            cancel: cancel.clone(),
+            halt: halt.clone(),
+        };
+        let handle = start(parts).expect("starts");
+        let log = LogName::first(Topic::Metrics);
+        for record in records {
+            let position = self.log.append(log, record.clone()).await.expect("appends");
+            let place = intake.reserve().await.expect("room");
+            place.deliver(Delivery { log, position, decoded: JsonBodies.decode(record).expect("decodes"), record: record.clone() });
+        }
+        if crash {
+            // Some checkpoints may happen meanwhile; the rest is forgotten.
+            tokio::time::sleep(std::time::Duration::from_millis(records.len() as u64 % 4 * 12)).await;
+            halt.cancel();
+            drop(handle.join().await);
+        } else {
+            cancel.cancel();
+            handle.join().await.expect("stops");
+        }
+        live
+    }
+}
+
+type RawRow = (i64, i64, u64);
+
+fn raw_rows(batches: &[arrow::record_batch::RecordBatch]) -> Vec<RawRow> {
+    let mut out = vec![];
+    for b in batches {
+        let (id, time, value) = (
+            b.column(1).as_primitive::<Int64Type>(),
+            b.column(2).as_primitive::<TimestampMicrosecondType>(),
+            b.column(3).as_primitive::<Float64Type>(),
+        );
+        out.extend((0..b.num_rows()).map(|i| (id.value(i), time.value(i) / 1000, value.value(i).to_bits())));
+    }
+    out.sort_unstable();
+    out
+}
+
+type PaneValues = (i64, i64, i64, u64, u64, i64);
+
+fn pane_rows(batches: &[arrow::record_batch::RecordBatch]) -> Vec<PaneValues> {
+    let mut out = vec![];
+    for b in batches {
+        let int = |name: &str| b.column_by_name(name).expect("there").as_primitive::<Int64Type>().clone();
+        let float = |name: &str| b.column_by_name(name).expect("there").as_primitive::<Float64Type>().clone();
+        let start = b.column_by_name("window_start").expect("there").as_primitive::<TimestampMicrosecondType>().clone();
+        let (id, count, resets, sum, increase) = (int("series_id"), int("count"), int("resets"), float("sum"), float("increase"));
+        out.extend(
+            (0..b.num_rows())
+                .map(|i| (id.value(i), start.value(i) / 1000, count.value(i), sum.value(i).to_bits(), increase.value(i).to_bits(), resets.value(i))),
+        );
+    }
+    out.sort_unstable();
+    out
+}
+
+async fn all_rows(world: &World, live: &Live) -> (Vec<RawRow>, Vec<PaneValues>) {
+    let view = live.view();
+    let rows = |name: &str| {
+        let table = TableName::new(name);
+        let mut rows = view.files.get(&table).map(|f| world.tables.rows(f)).unwrap_or_default();
+        rows.extend(view.live.get(&table).map(|l| l.scan(&LiveFilter::default())).unwrap_or_default());
+        rows
+    };
+    (raw_rows(&rows(schema::SAMPLES)), pane_rows(&rows(schema::ROLLUP_1M)))
+}
+
+fn naive_raw(samples: &[Sample]) -> Vec<RawRow> {
+    let mut first: BTreeMap<(u8, i64), u64> = BTreeMap::new();
+    for (series, time, bits) in samples {
+        first.entry((*series, *time)).or_insert(*bits);
+    }
+    let mut out: Vec<RawRow> = first.into_iter().map(|((s, t), bits)| (labels(s).key().id().0, t, bits)).collect();
+    out.sort_unstable();
+    out
+}
+
+fn naive_panes(rows: &[RawRow], birth_from_zero: impl Fn(i64, i64) -> bool) -> Vec<PaneValues> {
+    let mut out: BTreeMap<(i64, i64), (i64, f64, f64, i64)> = BTreeMap::new();
+    let mut before: Option<RawRow> = None;
+    for row in rows {
+        let (id, time, value) = (row.0, row.1, f64::from_bits(row.2));
+        let start = time - time.rem_euclid(60_000);
+        let pane = out.entry((id, start)).or_insert((0, 0.0, 0.0, 0));
+        pane.0 += 1;
+        pane.1 += value;
+        match before.filter(|b| b.0 == id) {
+            Some((_, t, bits)) if t >= start - 300_000 => {
+                let last = f64::from_bits(bits);
+                pane.2 += if value >= last { value - last } else { value };
+                pane.3 += i64::from(value < last);
+            }
+            Some(_) => {}
+            None => pane.2 += if birth_from_zero(id, time) { value } else { 0.0 },
+        }
+        before = Some(*row);
+    }
+    let mut out: Vec<PaneValues> =
+        out.into_iter().map(|((id, start), (n, sum, inc, resets))| (id, start, n, sum.to_bits(), inc.to_bits(), resets)).collect();
+    out.sort_unstable();
+    out
+}
+
+fn samples() -> impl Strategy<Value = Vec<Sample>> {
+    // Within lateness of each other, so that nothing is late; integers, so that sums are exact in any order.
+    prop::collection::vec((0u8..4, 0i64..250, 0u64..40), 1..120)
+        .prop_map(|v| v.into_iter().map(|(s, t, x)| (s, 1_000_000 + t * 1_000, (x as f64).to_bits())).collect())
+}
+
+fn naive(all: &[Sample]) -> (Vec<RawRow>, Vec<PaneValues>) {
+    let raw = naive_raw(all);
+    // Every series of the tests has its own target, so only its own samples can have been seen before: never two before the first.
+    let panes = naive_panes(&raw, |_, _| false);
+    (raw, panes)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_and_any_restart_give_the_sorted_stream(all in samples(), body in 1usize..12, cuts in prop::collection::vec(any::<bool>(), 40), crash in any::<bool>()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
+        let records: Vec<Record> = all.chunks(body).enumerate().map(|(i, c)| record(c, i as i64)).collect();
+        // Equal bodies from one source are retries; the naive answer takes each once, which first-wins gives anyway.
+        let (got, got_again) = runtime.block_on(async {
+            let straight = World::new();
+            let live = straight.run(&records, false, 1_000_000).await;
+            let got = all_rows(&straight, &live).await;
+            let broken = World::new();
+            let mut from = 0;
+            for (i, cut) in cuts.iter().enumerate().take(records.len()) {
+                if *cut {
+                    broken.run(&records[from..=i], crash, 10_000).await;
+                    from = i + 1;
+                }
+            }
+            let live = broken.run(&records[from..], false, 10_000).await;
+            (got, all_rows(&broken, &live).await)
+        });
+        let want = naive(&all);
+        prop_assert_eq!(&got.0, &want.0);
+        prop_assert_eq!(&got.1, &want.1);
+        prop_assert_eq!(&got_again.0, &want.0);
+        prop_assert_eq!(&got_again.1, &want.1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_of_a_body_counts_once_even_across_a_restart() {
+    let world = World::new();
+    let body = record(&[(0, 1_000_000, 5.0f64.to_bits())], 0);
+    world.run(std::slice::from_ref(&body), false, 1_000_000).await;
+    let live = world.run(std::slice::from_ref(&body), false, 1_000_000).await;
+    let (raw, panes) = all_rows(&world, &live).await;
+    assert_eq!((raw.len(), panes.len()), (1, 1));
+    let source = live.view().status.sources.get("s").cloned().expect("known");
+    assert_eq!((source.accepted, source.duplicates), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_writer_is_fenced() {
+    let world = World::new();
+    world.run(&[record(&[(0, 1_000_000, 0)], 0)], false, 1_000_000).await;
+    let live: Arc<Live> = Arc::default();
+    let chain = |writer: &str| crate::commit::Chain {
+        group: GroupName::of_partition(0),
+        writer: writer.into(),
+        tables: world.tables.clone() as Arc<dyn TableStore>,
+        checkpoints: world.checkpoints.clone(),
+        log: world.log.clone(),
+        live: live.clone(),
+        clock: Arc::new(ManualClock::default()),
+    };
+    let cut = Cut { positions: BTreeMap::new(), tables: vec![], states: vec![] };
+    let taken = crate::checkpoint::Epoch(1);
+    let refused = chain("other").commit(&cut, None, taken).await.map(|_| ()).expect_err("the epoch is taken");
+    assert_eq!(refused.kind(), crate::error::ErrorKind::Conflict);
+}

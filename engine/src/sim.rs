@@ -1,0 +1,7 @@
+//! Ports in memory, for tests and simulations: a log, tables, checkpoints. They keep the promises of the real ones, not their durability.
+
+mod log;
+mod store;
+
+pub use log::MemoryLog;
+pub use store::{MemoryCheckpoints, MemoryTables};

@@ -1,0 +1,143 @@
+//! Tables and checkpoints in memory.
+
+use crate::checkpoint::{Checkpoint, CheckpointStore, Epoch, GroupName, StateFile};
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::{TableDef, TableName};
+use crate::series::SeriesId;
+use crate::table::{DataFile, History, Rows, TableFiles, TableStore};
+use arrow::array::AsArray;
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Tables whose files are batches in memory.
+#[derive(Debug, Default)]
+pub struct MemoryTables {
+    inner: Mutex<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    files: HashMap<String, Vec<RecordBatch>>,
+    published: BTreeMap<TableName, Arc<TableFiles>>,
+    seen: HashMap<(GroupName, TableName), Epoch>,
+    next: u64,
+}
+
+impl MemoryTables {
+    fn with<T>(&self, work: impl FnOnce(&mut Tables) -> T) -> T {
+        work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Rows of the given files.
+    pub fn rows(&self, files: &TableFiles) -> Vec<RecordBatch> {
+        self.with(|t| files.files.iter().filter_map(|f| t.files.get(&f.path)).flatten().cloned().collect())
+    }
+}
+
+#[async_trait]
+impl TableStore for MemoryTables {
+    async fn ensure(&self, _table: &TableDef) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write(&self, table: &TableDef, epoch: Epoch, rows: Rows) -> Result<Vec<DataFile>> {
+        let batches: Vec<RecordBatch> = rows.collect();
+        let row_count = batches.iter().map(|b| b.num_rows() as u64).sum();
+        if let Some(other) = batches.iter().find(|b| b.schema() != table.schema) {
+            return Err(Error::internal(format!("rows of {} have other columns: {:?}", table.name, other.schema())));
+        }
+        let path = self.with(|t| {
+            t.next += 1;
+            let path = format!("{}/{epoch}-{}", table.name, t.next);
+            t.files.insert(path.clone(), batches);
+            path
+        });
+        let file = DataFile { path, date: String::new(), size_bytes: 0, row_count, stats: String::new() };
+        Ok(if row_count == 0 { vec![] } else { vec![file] })
+    }
+
+    async fn publish(&self, group: &GroupName, epoch: Epoch, files: &BTreeMap<TableName, Vec<DataFile>>) -> Result<()> {
+        self.with(|t| {
+            for (table, files) in files {
+                let seen = t.seen.entry((group.clone(), table.clone())).or_default();
+                if *seen >= epoch {
+                    continue;
+                }
+                *seen = epoch;
+                let published = Arc::make_mut(t.published.entry(table.clone()).or_default());
+                published.version += 1;
+                published.files.extend(files.iter().cloned());
+            }
+        });
+        Ok(())
+    }
+
+    async fn files(&self, table: &TableName) -> Result<Arc<TableFiles>> {
+        Ok(self.with(|t| t.published.get(table).cloned().unwrap_or_default()))
+    }
+}
+
+#[async_trait]
+impl History for MemoryTables {
+    async fn samples(&self, files: &TableFiles, series: &[SeriesId], micros: Range<i64>) -> Result<Vec<RecordBatch>> {
+        let wanted: HashSet<i64> = series.iter().map(|s| s.0).collect();
+        let keep = |batch: RecordBatch| {
+            let (id, time) = (batch.column(1).as_primitive::<Int64Type>(), batch.column(2).as_primitive::<TimestampMicrosecondType>());
+            let mask: Vec<bool> = (0..batch.num_rows()).map(|i| wanted.contains(&id.value(i)) && micros.contains(&time.value(i))).collect();
+            arrow::compute::filter_record_batch(&batch, &mask.into()).map_err(Error::from)
+        };
+        self.rows(files).into_iter().map(keep).collect()
+    }
+}
+
+/// Checkpoints in memory.
+#[derive(Debug, Default)]
+pub struct MemoryCheckpoints {
+    inner: Mutex<(BTreeMap<(GroupName, Epoch), Checkpoint>, HashMap<String, Bytes>)>,
+}
+
+#[async_trait]
+impl CheckpointStore for MemoryCheckpoints {
+    async fn latest(&self, group: &GroupName) -> Result<Option<Checkpoint>> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(inner.0.iter().filter(|((g, _), _)| g == group).max_by_key(|((_, e), _)| *e).map(|(_, c)| c.clone()))
+    }
+
+    async fn write_state(&self, group: &GroupName, epoch: Epoch, name: &str, bytes: Bytes) -> Result<StateFile> {
+        let path = format!("{group}/{epoch}-{name}");
+        let file = StateFile { name: name.into(), path: path.clone(), size_bytes: bytes.len() as u64, crc32c: 0 };
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).1.insert(path, bytes);
+        Ok(file)
+    }
+
+    async fn read_state(&self, file: &StateFile) -> Result<Bytes> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.1.get(&file.path).cloned().ok_or_else(|| Error::corrupt(format!("state file {} is missing", file.path)))
+    }
+
+    async fn commit(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (checkpoint.group.clone(), checkpoint.epoch);
+        if inner.0.contains_key(&key) {
+            return Err(Error::new(ErrorKind::Conflict, format!("{}: epoch {} exists", checkpoint.group, checkpoint.epoch)));
+        }
+        inner.0.insert(key, checkpoint.clone());
+        Ok(())
+    }
+
+    async fn prune(&self, group: &GroupName, keep: usize) -> Result<()> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let epochs: Vec<_> = inner.0.keys().filter(|(g, _)| g == group).cloned().collect();
+        for key in epochs.iter().take(epochs.len().saturating_sub(keep)) {
+            inner.0.remove(key);
+        }
+        let named: HashSet<String> = inner.0.values().flat_map(|c| &c.states).map(|s| s.path.clone()).collect();
+        inner.1.retain(|path, _| named.contains(path));
+        Ok(())
+    }
+}

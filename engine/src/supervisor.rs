@@ -1,0 +1,413 @@
+//! The loop around the pipeline: recovery, replay, intake in order, ticks, checkpoints, graceful stop. All I/O of the engine is here.
+
+mod recover;
+
+use crate::checkpoint::{Checkpoint, Epoch, GroupName};
+use crate::clock::Clock;
+use crate::commit::{Chain, Published};
+use crate::config::EngineConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::intake::Delivery;
+use crate::live::Live;
+use crate::log::{Decoder, LogName, LogReader, Position};
+use crate::metrics::Metric;
+use crate::pipeline::{Cut, Pipeline, SlowRequest};
+use crate::query::{Inventory, View};
+use crate::schema::{SAMPLES, TableName};
+use crate::table::{History, TableStore};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Everything an engine of one partition is made of.
+pub struct EngineParts {
+    /// Its knobs.
+    pub config: EngineConfig,
+    /// Which partition's chain.
+    pub group: GroupName,
+    /// Name of this process in checkpoints.
+    pub writer: String,
+    /// Logs it consumes.
+    pub logs: Vec<LogName>,
+    /// The receivers' deliveries.
+    pub intake: mpsc::Receiver<Delivery>,
+    /// The log, for replays and trimming.
+    pub log: Arc<dyn LogReader>,
+    /// How records are read.
+    pub decoder: Arc<dyn Decoder>,
+    /// The lake.
+    pub tables: Arc<dyn TableStore>,
+    /// The checkpoints.
+    pub checkpoints: Arc<dyn crate::checkpoint::CheckpointStore>,
+    /// Raw rows of the lake.
+    pub history: Arc<dyn History>,
+    /// Compiled views in dependency order.
+    pub views: Vec<View>,
+    /// Services.
+    pub inventory: Arc<dyn Inventory>,
+    /// What readers see.
+    pub live: Arc<Live>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Stops it gracefully.
+    pub cancel: CancellationToken,
+    /// Stops it at once, in the middle of whatever it does: everything durable is found again by the next start.
+    pub halt: CancellationToken,
+}
+
+/// A running engine.
+pub struct EngineHandle {
+    done: oneshot::Receiver<Result<()>>,
+}
+
+impl EngineHandle {
+    /// Waits until it has stopped: after a cancel with everything checkpointed, or with the error that stopped it.
+    ///
+    /// # Errors
+    /// `Conflict` where another writer took over; `Corrupt` or `Internal` where a person must look.
+    pub async fn join(self) -> Result<()> {
+        self.done.await.unwrap_or_else(|_| Err(Error::internal("the engine's thread died")))
+    }
+}
+
+/// Starts the engine on a thread of its own. Must be called within a multi-threaded runtime, which does its writing.
+///
+/// # Errors
+/// `Invalid` where views or configuration do not fit; what recovery meets is told by [`EngineHandle::join`].
+pub fn start(parts: EngineParts) -> Result<EngineHandle> {
+    let pipeline = Pipeline::new(parts.config.clone(), parts.views, parts.inventory)?;
+    let chain = Chain {
+        group: parts.group,
+        writer: parts.writer,
+        tables: parts.tables,
+        checkpoints: parts.checkpoints,
+        log: parts.log.clone(),
+        live: parts.live.clone(),
+        clock: parts.clock.clone(),
+    };
+    let engine = Engine {
+        pipeline,
+        chain,
+        logs: parts.logs,
+        log: parts.log,
+        decoder: parts.decoder,
+        history: parts.history,
+        live: parts.live,
+        clock: parts.clock,
+        cancel: parts.cancel,
+        halt: parts.halt,
+        writing: Handle::current(),
+        config: parts.config,
+        waiting: BTreeMap::new(),
+        gap_since: None,
+        checkpoint: None,
+        committing: None,
+        last_cut: Instant::now(),
+        recovered: false,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Error::caused(ErrorKind::Internal, "the engine's runtime cannot start", e))?;
+    let (tell, done) = oneshot::channel();
+    let run = move || {
+        let ended = runtime.block_on(engine.run_until_halted(parts.intake));
+        // Nobody waits any more when the process is going down: then there is nobody to tell.
+        drop(tell.send(ended));
+    };
+    std::thread::Builder::new()
+        .name("engine".into())
+        .spawn(run)
+        .map_err(|e| Error::caused(ErrorKind::Internal, "the engine's thread cannot start", e))?;
+    Ok(EngineHandle { done })
+}
+
+struct Engine {
+    pipeline: Pipeline,
+    chain: Chain,
+    logs: Vec<LogName>,
+    log: Arc<dyn LogReader>,
+    decoder: Arc<dyn Decoder>,
+    history: Arc<dyn History>,
+    live: Arc<Live>,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+    halt: CancellationToken,
+    writing: Handle,
+    config: EngineConfig,
+    /// Deliveries that came before their predecessors.
+    waiting: BTreeMap<LogName, BTreeMap<Position, Delivery>>,
+    gap_since: Option<Instant>,
+    checkpoint: Option<Checkpoint>,
+    committing: Option<Committing>,
+    last_cut: Instant,
+    recovered: bool,
+}
+
+/// A checkpoint at work on the writing runtime.
+struct Committing {
+    done: tokio::task::JoinHandle<Result<Published>>,
+    started: Instant,
+}
+
+/// What woke the loop.
+enum Event {
+    Tick,
+    Stop,
+    Committed(Result<Published>),
+    Delivered(Option<Delivery>),
+}
+
+/// Deliveries taken in one go before the loop looks at the clock again.
+const BURST: usize = 32;
+
+/// How long a missing predecessor is waited for before it is read from the log.
+const GAP_WAIT: Duration = Duration::from_millis(250);
+
+/// Wait between tries of a checkpoint while the store is away.
+const RETRY_WAIT: Duration = Duration::from_millis(1_000);
+
+impl Engine {
+    async fn run_until_halted(self, intake: mpsc::Receiver<Delivery>) -> Result<()> {
+        let halt = self.halt.clone();
+        tokio::select! {
+            biased;
+            () = halt.cancelled() => Ok(()),
+            done = self.run(intake) => done,
+        }
+    }
+
+    async fn run(mut self, mut intake: mpsc::Receiver<Delivery>) -> Result<()> {
+        self.recover().await?;
+        let mut ticks = tokio::time::interval(Duration::from_millis(self.config.tick_ms));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // No more than one epoch's rows wait behind the one that is written.
+            let full = self.committing.is_some() && self.pipeline.fresh_rows() >= self.config.buffer_rows_max;
+            let event = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => Event::Stop,
+                done = committed(&mut self.committing) => Event::Committed(done),
+                _ = ticks.tick() => Event::Tick,
+                delivery = intake.recv(), if !full => Event::Delivered(delivery),
+            };
+            match event {
+                Event::Stop | Event::Delivered(None) => break,
+                Event::Committed(done) => self.committed(done?).await?,
+                Event::Tick => self.tick().await?,
+                Event::Delivered(Some(first)) => {
+                    self.accept(first).await?;
+                    for _ in 0..BURST {
+                        let Ok(delivery) = intake.try_recv() else { break };
+                        self.accept(delivery).await?;
+                    }
+                    self.cut_if_due()?;
+                }
+            }
+        }
+        self.stop(intake).await
+    }
+
+    /// Takes what was promised, then writes a last checkpoint.
+    async fn stop(&mut self, mut intake: mpsc::Receiver<Delivery>) -> Result<()> {
+        intake.close();
+        while let Some(delivery) = intake.recv().await {
+            self.accept(delivery).await?;
+        }
+        self.finish_commit().await?;
+        self.resolve_all().await?;
+        if self.has_news() {
+            self.begin_cut()?;
+            self.finish_commit().await?;
+        }
+        tracing::info!(epoch = self.epoch().0, "the engine stopped with everything checkpointed");
+        Ok(())
+    }
+
+    /// Puts a delivery in its place and takes every record that is next.
+    async fn accept(&mut self, delivery: Delivery) -> Result<()> {
+        let log = delivery.log;
+        if delivery.position > self.pipeline.next(log) {
+            self.waiting.entry(log).or_default().insert(delivery.position, delivery);
+            return Ok(());
+        }
+        // What a replay read from the log already is not taken again.
+        if delivery.position == self.pipeline.next(log) {
+            self.take(delivery).await?;
+        }
+        while let Some(next) = self.next_waiting(log) {
+            self.take(next).await?;
+        }
+        Ok(())
+    }
+
+    fn next_waiting(&mut self, log: LogName) -> Option<Delivery> {
+        let next = self.pipeline.next(log);
+        let waiting = self.waiting.get_mut(&log)?;
+        while waiting.first_key_value().is_some_and(|(at, _)| *at < next) {
+            waiting.pop_first();
+        }
+        waiting.remove(&next)
+    }
+
+    async fn take(&mut self, delivery: Delivery) -> Result<()> {
+        self.pipeline.apply(delivery.log, delivery.position, &delivery.record, delivery.decoded);
+        if let Some(request) = self.pipeline.settle_request() {
+            self.resolve(request).await?;
+        }
+        self.pipeline.settle();
+        Ok(())
+    }
+
+    async fn resolve(&mut self, request: SlowRequest) -> Result<()> {
+        let files = self.live.view().files.get(&TableName::new(SAMPLES)).cloned().unwrap_or_default();
+        let rows = self.history.samples(&files, &request.series, request.micros).await?;
+        self.pipeline.resolve_slow(&rows)
+    }
+
+    async fn resolve_all(&mut self) -> Result<()> {
+        if let Some(request) = self.pipeline.slow_request() {
+            self.resolve(request).await?;
+        }
+        Ok(())
+    }
+
+    async fn tick(&mut self) -> Result<()> {
+        let started = Instant::now();
+        self.fill_gap().await?;
+        self.resolve_all().await?;
+        self.pipeline.tick(self.clock.now());
+        self.show(None);
+        self.cut_if_due()?;
+        metrics::histogram!(Metric::TickSeconds.name()).record(started.elapsed().as_secs_f64());
+        metrics::gauge!(Metric::Series.name()).set(self.pipeline.registry.len() as f64);
+        metrics::gauge!(Metric::BufferedRows.name()).set(self.pipeline.buffered_rows() as f64);
+        if let Some(watermark) = self.pipeline.watermark_time() {
+            metrics::gauge!(Metric::WatermarkLag.name()).set((self.clock.now().0 - watermark.0) as f64);
+        }
+        Ok(())
+    }
+
+    /// Reads from the log what was appended but never delivered (its receiver died between the two).
+    async fn fill_gap(&mut self) -> Result<()> {
+        let gap = self.waiting.iter().find(|(_, w)| !w.is_empty()).map(|(log, _)| *log);
+        let Some(log) = gap else {
+            self.gap_since = None;
+            return Ok(());
+        };
+        if self.gap_since.get_or_insert_with(Instant::now).elapsed() < GAP_WAIT {
+            return Ok(());
+        }
+        self.gap_since = None;
+        self.replay(log).await?;
+        while let Some(next) = self.next_waiting(log) {
+            self.take(next).await?;
+        }
+        Ok(())
+    }
+
+    /// Shows readers what is in memory, together with new files if there are any.
+    fn show(&mut self, published: Option<Published>) {
+        let positions = self.checkpoint.as_ref().map(Chain::positions).unwrap_or_default();
+        let status = Arc::new(self.pipeline.status(self.clock.now(), self.recovered, self.epoch().0, &positions));
+        let pipeline = &mut self.pipeline;
+        self.live.update(|view| {
+            if let Some(published) = published {
+                view.files.extend(published.files);
+            }
+            pipeline.show(view);
+            view.status = status;
+        });
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.checkpoint.as_ref().map_or(Epoch::default(), |c| c.epoch)
+    }
+
+    fn has_news(&self) -> bool {
+        let checkpointed = self.checkpoint.as_ref().map(Chain::positions).unwrap_or_default();
+        self.pipeline.has_news() || self.pipeline.next.iter().any(|(log, at)| checkpointed.get(log) != Some(at))
+    }
+
+    fn cut_if_due(&mut self) -> Result<()> {
+        let full = self.pipeline.fresh_rows() >= self.config.buffer_rows_max;
+        let due = self.last_cut.elapsed() >= Duration::from_millis(self.config.checkpoint_interval_ms);
+        // Out-of-order samples are resolved by the next tick; a cut waits for it.
+        if self.committing.is_some() || !(full || due) || !self.has_news() || self.pipeline.slow_request().is_some() {
+            return Ok(());
+        }
+        self.begin_cut()
+    }
+
+    fn begin_cut(&mut self) -> Result<()> {
+        self.last_cut = Instant::now();
+        let cut = self.pipeline.cut(self.clock.now())?;
+        let (chain, previous, epoch) = (self.chain.clone(), self.checkpoint.clone(), self.epoch().next());
+        let (cancel, halt) = (self.cancel.clone(), self.halt.clone());
+        let done = self.writing.spawn(async move {
+            tokio::select! {
+                biased;
+                () = halt.cancelled() => Err(Error::unavailable("halted")),
+                done = commit_until_done(&chain, cut, previous, epoch, &cancel) => done,
+            }
+        });
+        self.committing = Some(Committing { done, started: Instant::now() });
+        Ok(())
+    }
+
+    async fn finish_commit(&mut self) -> Result<()> {
+        if self.committing.is_some() {
+            let published = committed(&mut self.committing).await?;
+            self.committed(published).await?;
+        }
+        Ok(())
+    }
+
+    /// Swaps what was in flight for the published files, in one step.
+    async fn committed(&mut self, published: Published) -> Result<()> {
+        self.checkpoint = Some(published.checkpoint.clone());
+        self.pipeline.published();
+        self.show(Some(published));
+        metrics::counter!(Metric::Epochs.name()).increment(1);
+        Ok(())
+    }
+}
+
+/// Resolves when the checkpoint at work is done; never, while there is none.
+async fn committed(committing: &mut Option<Committing>) -> Result<Published> {
+    match committing {
+        None => std::future::pending().await,
+        Some(work) => {
+            let done = (&mut work.done).await;
+            metrics::histogram!(Metric::CheckpointSeconds.name()).record(work.started.elapsed().as_secs_f64());
+            *committing = None;
+            done.map_err(|e| Error::caused(ErrorKind::Internal, "a checkpoint's task died", e))?
+        }
+    }
+}
+
+/// Tries until the store takes it; only a stop with the store away gives up (the log still has everything).
+async fn commit_until_done(chain: &Chain, cut: Cut, previous: Option<Checkpoint>, epoch: Epoch, cancel: &CancellationToken) -> Result<Published> {
+    let mut told = false;
+    loop {
+        match chain.commit(&cut, previous.as_ref(), epoch).await {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                if !told {
+                    tracing::warn!(%epoch, %error, "the checkpoint waits until the store takes it");
+                    told = true;
+                }
+                if cancel.is_cancelled() {
+                    return Err(error);
+                }
+                tokio::time::sleep(RETRY_WAIT).await;
+            }
+            done => {
+                if told {
+                    tracing::info!(%epoch, "the store takes checkpoints again");
+                }
+                return done;
+            }
+        }
+    }
+}

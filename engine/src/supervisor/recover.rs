@@ -1,0 +1,78 @@
+//! Starting again: newest checkpoint, its publication, its state, then the log from there on.
+
+use super::Engine;
+use crate::commit::Chain;
+use crate::error::Result;
+use crate::intake::Delivery;
+use crate::log::LogName;
+use crate::schema::{TableName, fixed_tables};
+use std::time::Instant;
+
+/// Bodies read from the log at a time.
+const REPLAY_BYTES: usize = 8 << 20;
+
+impl Engine {
+    pub(super) async fn recover(&mut self) -> Result<()> {
+        let started = Instant::now();
+        if let Some((checkpoint, parts)) = self.chain.recover().await? {
+            self.chain.publish(&checkpoint).await?;
+            self.pipeline.load(&parts)?;
+            for (log, at) in Chain::positions(&checkpoint) {
+                self.pipeline.next.insert(log, at);
+            }
+            self.checkpoint = Some(checkpoint);
+        }
+        self.show_files().await?;
+        for log in self.logs.clone() {
+            let (kept, _) = self.log.bounds(log).await?;
+            if self.checkpoint.is_none() {
+                self.pipeline.next.insert(log, kept);
+            }
+            self.replay(log).await?;
+        }
+        self.resolve_all().await?;
+        self.pipeline.tick(self.clock.now());
+        self.recovered = true;
+        self.show(None);
+        let records: u64 = self.pipeline.next.values().map(|p| p.0).sum();
+        let series = self.pipeline.registry.len();
+        tracing::info!(epoch = self.epoch().0, records, series, elapsed_ms = started.elapsed().as_millis() as u64, "recovered");
+        Ok(())
+    }
+
+    /// Shows the files of every table, those of views included.
+    async fn show_files(&mut self) -> Result<()> {
+        let mut names: Vec<TableName> = fixed_tables().into_iter().map(|t| t.name).collect();
+        names.extend(self.pipeline.views.tables().into_iter().map(|t| t.name));
+        let mut files = std::collections::BTreeMap::new();
+        for name in names {
+            files.insert(name.clone(), self.chain.tables.files(&name).await?);
+        }
+        self.live.update(|view| view.files = files);
+        self.show(None);
+        Ok(())
+    }
+
+    /// Takes every record of a log from the next one on, writing epochs when memory is full.
+    pub(super) async fn replay(&mut self, log: LogName) -> Result<()> {
+        loop {
+            let from = self.pipeline.next(log);
+            let records = self.log.read(log, from, REPLAY_BYTES).await?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            for (position, record) in records {
+                let decoded = self.decoder.decode(&record)?;
+                self.take(Delivery { log, position, record, decoded }).await?;
+            }
+            if self.pipeline.fresh_rows() >= self.config.buffer_rows_max {
+                self.finish_commit().await?;
+                self.resolve_all().await?;
+                self.begin_cut()?;
+            }
+            if self.cancel.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+}

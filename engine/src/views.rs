@@ -1,0 +1,191 @@
+//! Runs the continuous views: feeds each its input as it becomes final or changes, keeps state, and hands out rows. Knows ports, not SQL.
+
+mod entry;
+mod envelope;
+mod input;
+mod saved;
+mod upserts;
+mod window;
+
+use crate::error::{Error, Result};
+use crate::event::EventKind;
+use crate::panes::Panes;
+use crate::query::{Fold, Program, View, ViewSpec};
+use crate::registry::Registry;
+use crate::rows::PaneRow;
+use crate::schema::{TableDef, TableName};
+use crate::status::ViewStatus;
+use crate::time::{EventTime, WallTime};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use entry::{Entry, State, TickWork, newest_window};
+pub use envelope::{Envelope, with_envelope};
+use input::PaneInput;
+
+/// How long final rows of windowed views stay in memory for snapshot views to read, in event time.
+pub const RECENT_MS: i64 = 3_600_000;
+
+/// Groups a keyed view may hold; more are refused and counted.
+pub const KEYS_MAX: usize = 200_000;
+
+/// Final panes a caller hands over: start and rows, oldest first.
+pub type FinalPanes = Vec<(i64, Arc<Vec<PaneRow>>)>;
+
+/// All views. See the module.
+pub struct Views {
+    entries: Vec<Entry>,
+    input: PaneInput,
+    finalized: bool,
+}
+
+/// Instants a tick works with.
+#[derive(Debug, Clone, Copy)]
+pub struct Instants {
+    /// Everything before it is complete.
+    pub watermark: Option<EventTime>,
+    /// Everything before it is final.
+    pub frontier: Option<EventTime>,
+    /// What answers are for.
+    pub as_of: Option<EventTime>,
+    /// Wall time.
+    pub now: WallTime,
+}
+
+/// How often snapshot views are computed anew though only time has passed.
+const SNAPSHOT_EVERY_MS: i64 = 10_000;
+
+impl Views {
+    /// Takes compiled views in dependency order.
+    ///
+    /// # Errors
+    /// `Invalid` where a view reads one that does not stand before it, or keys a column it does not have.
+    pub fn new(views: Vec<View>) -> Result<Self> {
+        let mut entries: Vec<Entry> = Vec::with_capacity(views.len());
+        for view in views {
+            let inputs: Vec<&TableName> = match &view.program {
+                Program::Fold(fold) => vec![&fold.input],
+                Program::Snapshot(snapshot) => snapshot.inputs.iter().collect(),
+                Program::Window(_) | Program::Keyed(_) => vec![],
+            };
+            if let Some(missing) = inputs.into_iter().find(|i| !entries.iter().any(|e| e.view.spec.name == **i)) {
+                return Err(Error::invalid(format!("view {} reads {missing}, which is not defined before it", view.spec.name)));
+            }
+            if let Some(missing) = view.spec.key.iter().find(|k| view.spec.schema.column_with_name(k).is_none()) {
+                return Err(Error::invalid(format!("view {}: key column {missing} is not among its columns", view.spec.name)));
+            }
+            entries.push(Entry::new(view)?);
+        }
+        Ok(Self { entries, input: PaneInput::default(), finalized: false })
+    }
+
+    /// Definitions and full schemas, in order.
+    pub fn specs(&self) -> impl Iterator<Item = (&ViewSpec, &SchemaRef)> {
+        self.entries.iter().map(|e| (&e.view.spec, &e.schema))
+    }
+
+    /// Tables to be written, one per view.
+    pub fn tables(&self) -> Vec<TableDef> {
+        self.entries.iter().map(Entry::table).collect()
+    }
+
+    /// Takes new rows of `events` of one kind.
+    pub fn push_events(&mut self, kind: EventKind, rows: &RecordBatch) {
+        for entry in &mut self.entries {
+            if let (Program::Keyed(keyed), State::Keyed { pending, .. }) = (&entry.view.program, &mut entry.state)
+                && keyed.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+            {
+                pending.push(rows.clone());
+            }
+        }
+    }
+
+    /// Takes panes that became final, oldest first, and writes the windows that are complete with them. A view that fails is marked and goes
+    /// on with the next panes.
+    pub fn finalize(&mut self, panes: &FinalPanes, registry: &Registry, at: Instants) {
+        let Some(frontier) = at.frontier else { return };
+        self.input.begin_final(panes, registry);
+        self.finalized = true;
+        for i in 0..self.entries.len() {
+            let (before, rest) = self.entries.split_at_mut(i);
+            let Some(entry) = rest.first_mut() else { continue };
+            let rows = match (&entry.view.program, &mut entry.state) {
+                (Program::Window(program), State::Window(state)) => {
+                    self.input.final_rows(program.metrics.as_ref(), registry).and_then(|rows| state.finalize(program, rows, frontier))
+                }
+                (Program::Fold(program), State::Fold(fold)) => {
+                    match before.iter().find(|e| e.view.spec.name == program.input).and_then(|e| e.fresh.clone()) {
+                        Some(fresh) => advance(fold.as_mut(), fresh).map(|rows| vec![(rows, 0)]),
+                        None => continue,
+                    }
+                }
+                _ => continue,
+            };
+            let done = rows.and_then(|rows| entry.append_final(rows, at));
+            entry.note(done);
+        }
+        self.entries.iter_mut().for_each(|e| e.fresh = None);
+    }
+
+    /// Computes what is not final anew: the panes in `dirty`, keyed views with new events, and what reads them.
+    pub fn tick(&mut self, dirty: &BTreeSet<i64>, panes: &mut Panes, registry: &Registry, at: Instants) {
+        self.input.begin_tick();
+        let finalized = std::mem::take(&mut self.finalized);
+        let mut work = TickWork { dirty, panes, registry, at, finalized };
+        for i in 0..self.entries.len() {
+            let (before, rest) = self.entries.split_at_mut(i);
+            let Some(entry) = rest.first_mut() else { continue };
+            let done = entry.tick(before, &mut self.input, &mut work);
+            entry.note(done);
+        }
+        self.entries.iter_mut().for_each(|e| e.changed = false);
+    }
+
+    /// Rows a reader sees after the published ones, per view: final ones not yet published and those that are not final.
+    pub fn live_rows(&self) -> Vec<(TableName, Vec<RecordBatch>)> {
+        let rows = |e: &Entry| e.out.iter().chain(std::iter::once(&e.provisional)).filter(|b| b.num_rows() > 0).cloned().collect();
+        self.entries.iter().map(|e| (e.view.spec.name.clone(), rows(e))).collect()
+    }
+
+    /// Takes the rows to be written: final ones since the last cut, and keyed rows that changed since then.
+    pub fn cut(&mut self, at: Instants) -> Vec<(TableDef, Vec<RecordBatch>)> {
+        let mut out = vec![];
+        for entry in &mut self.entries {
+            let done = entry.cut_upserts(at);
+            entry.note(done);
+            let rows: Vec<RecordBatch> = std::mem::take(&mut entry.out).into_iter().filter(|b| b.num_rows() > 0).collect();
+            if !rows.is_empty() {
+                out.push((entry.table(), rows));
+            }
+        }
+        out
+    }
+
+    /// How each view stands.
+    pub fn status(&self, at: Instants) -> BTreeMap<String, ViewStatus> {
+        let one = |e: &Entry| ViewStatus {
+            watermark: match e.state {
+                State::Window(_) | State::Fold(_) => at.watermark,
+                State::Keyed { .. } | State::Snapshot { .. } => at.as_of,
+            },
+            evaluated_at: e.evaluated_at,
+            provisional_rows: e.provisional.num_rows(),
+            generation: e.view.spec.generation,
+            error: e.error.clone(),
+        };
+        self.entries.iter().map(|e| (e.view.spec.name.as_str().to_owned(), one(e))).collect()
+    }
+}
+
+/// Results of final rows, and the rows taken into the fold's state.
+fn advance(fold: &mut dyn Fold, rows: RecordBatch) -> Result<RecordBatch> {
+    let rows = [rows];
+    let out = fold.evaluate(&rows)?;
+    fold.advance(&rows)?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! One view at work: its state, its rows, and how a tick changes them.
+
+use super::envelope::{Envelope, full_schema};
+use super::input::PaneInput;
+use super::upserts::Upserts;
+use super::window::{Revised, WindowState};
+use super::{Instants, KEYS_MAX, RECENT_MS, SNAPSHOT_EVERY_MS, with_envelope};
+use crate::error::{Error, Result};
+use crate::metrics::Metric;
+use crate::panes::Panes;
+use crate::query::{Fold, KeyedProgram, Program, SnapshotProgram, View};
+use crate::registry::Registry;
+use crate::schema::{TableDef, TableName};
+use crate::time::{EventTime, WallTime};
+use arrow::array::AsArray;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) struct Entry {
+    pub(super) view: View,
+    /// Columns with the envelope.
+    pub(super) schema: SchemaRef,
+    pub(super) state: State,
+    /// Final rows since the last cut.
+    pub(super) out: Vec<RecordBatch>,
+    /// Final rows of the last [`RECENT_MS`], oldest first, each with its newest window start.
+    pub(super) recent: Vec<(i64, RecordBatch)>,
+    /// Final rows of the round at work.
+    pub(super) fresh: Option<RecordBatch>,
+    /// Rows that are not final.
+    pub(super) provisional: RecordBatch,
+    /// The rows of this tick differ from the last one's.
+    pub(super) changed: bool,
+    pub(super) error: Option<String>,
+    pub(super) evaluated_at: WallTime,
+}
+
+pub(super) enum State {
+    Window(WindowState),
+    Keyed { state: RecordBatch, pending: Vec<RecordBatch>, upserts: Upserts },
+    Fold(Box<dyn Fold>),
+    Snapshot { upserts: Upserts, at: Option<i64> },
+}
+
+impl Entry {
+    pub(super) fn new(view: View) -> Result<Self> {
+        let schema = full_schema(&view.spec.schema);
+        let upserts = || Upserts::new(&view.spec.schema, &view.spec.key);
+        let state = match &view.program {
+            Program::Window(_) => State::Window(WindowState::default()),
+            Program::Keyed(keyed) => State::Keyed { state: keyed.query.merge(&[])?, pending: vec![], upserts: upserts()? },
+            Program::Fold(fold) => State::Fold((fold.make)()),
+            Program::Snapshot(_) => State::Snapshot { upserts: upserts()?, at: None },
+        };
+        let provisional = RecordBatch::new_empty(schema.clone());
+        Ok(Self {
+            view,
+            schema,
+            state,
+            out: vec![],
+            recent: vec![],
+            fresh: None,
+            provisional,
+            changed: false,
+            error: None,
+            evaluated_at: WallTime::default(),
+        })
+    }
+
+    /// The view's table: days are of `window_start` where there is one, else of the watermark.
+    pub(super) fn table(&self) -> TableDef {
+        let windowed = self.schema.column_with_name("window_start").is_some();
+        TableDef {
+            name: self.view.spec.name.clone(),
+            schema: self.schema.clone(),
+            date_from: if windowed { "window_start" } else { "watermark" },
+            sort: self.view.spec.key.clone(),
+        }
+    }
+
+    /// Keeps or clears the view's error.
+    pub(super) fn note(&mut self, done: Result<()>) {
+        match done {
+            Ok(()) => self.error = None,
+            Err(error) => {
+                if self.error.is_none() {
+                    tracing::error!(view = %self.view.spec.name, %error, "a view could not be computed");
+                }
+                self.error = Some(error.to_string());
+            }
+        }
+    }
+
+    fn envelope(&self, watermark: Option<EventTime>) -> Envelope {
+        Envelope { watermark, coverage: None, revision: 0, generation: self.view.spec.generation }
+    }
+
+    /// Takes the final rows of a round.
+    pub(super) fn append_final(&mut self, rows: Revised, at: Instants) -> Result<()> {
+        let mut fresh = vec![];
+        for (rows, revision) in rows.into_iter().filter(|(r, _)| r.num_rows() > 0) {
+            fresh.push(with_envelope(&self.schema, &rows, &Envelope { revision, ..self.envelope(at.watermark) }, None)?);
+        }
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let fresh = concat_batches(&self.schema, &fresh)?;
+        let newest = newest_window(&fresh);
+        self.recent.push((newest, fresh.clone()));
+        let newest = self.recent.iter().map(|(t, _)| *t).max().unwrap_or(newest);
+        self.recent.retain(|(t, _)| *t >= newest.saturating_sub(RECENT_MS * 1000));
+        self.out.push(fresh.clone());
+        self.fresh = Some(fresh);
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Computes what is not final anew.
+    pub(super) fn tick(&mut self, before: &[Entry], input: &mut PaneInput, work: &mut TickWork<'_>) -> Result<()> {
+        let at = work.at;
+        let envelope = self.envelope(at.watermark);
+        let recomputed = match (&self.view.program, &mut self.state) {
+            (Program::Window(program), State::Window(state)) => {
+                let rows = input.open_rows(work.dirty, program.metrics.as_ref(), work.panes, work.registry)?;
+                let changed = state.tick(program, rows, at.watermark)?;
+                if !changed && !work.finalized {
+                    return Ok(());
+                }
+                let rows = state.provisional().map(|(rows, revision)| with_envelope(&self.schema, rows, &Envelope { revision, ..envelope }, None));
+                concat_batches(&self.schema, &rows.collect::<Result<Vec<_>>>()?)?
+            }
+            (Program::Fold(program), State::Fold(fold)) => {
+                let Some(source) = before.iter().find(|e| e.view.spec.name == program.input).filter(|e| e.changed) else { return Ok(()) };
+                let rows = fold.evaluate(std::slice::from_ref(&source.provisional))?;
+                with_envelope(&self.schema, &rows, &envelope, None)?
+            }
+            (Program::Keyed(program), State::Keyed { state, pending, upserts }) => {
+                if pending.is_empty() && self.evaluated_at != WallTime::default() {
+                    return Ok(());
+                }
+                absorb(program, state, pending)?;
+                upserts.set(program.query.finish(std::slice::from_ref(state))?)?;
+                upserts.live(&self.schema, &Envelope { watermark: at.as_of, ..envelope })?
+            }
+            (Program::Snapshot(program), State::Snapshot { upserts, at: last }) => {
+                let Some(as_of) = at.as_of else { return Ok(()) };
+                let fed = before.iter().any(|e| e.changed && program.inputs.contains(&e.view.spec.name));
+                let aged = last.is_none_or(|last| as_of.0 - last >= SNAPSHOT_EVERY_MS);
+                if !fed && !aged {
+                    return Ok(());
+                }
+                *last = Some(as_of.0);
+                upserts.set(snapshot(program, before, as_of)?)?;
+                upserts.live(&self.schema, &Envelope { watermark: at.as_of, ..envelope })?
+            }
+            _ => return Err(Error::internal("a view's state is not of its program's kind")),
+        };
+        self.provisional = recomputed;
+        self.changed = true;
+        self.evaluated_at = at.now;
+        Ok(())
+    }
+
+    /// Moves keyed rows that changed since the last cut to the rows to be written.
+    pub(super) fn cut_upserts(&mut self, at: Instants) -> Result<()> {
+        let envelope = Envelope { watermark: at.as_of, ..self.envelope(at.watermark) };
+        let rows = match (&self.view.program, &mut self.state) {
+            (Program::Keyed(program), State::Keyed { state, pending, upserts }) => {
+                if !pending.is_empty() {
+                    absorb(program, state, pending)?;
+                    upserts.set(program.query.finish(std::slice::from_ref(state))?)?;
+                    self.provisional = upserts.live(&self.schema, &envelope)?;
+                }
+                upserts.cut(&self.schema, &envelope)?
+            }
+            (_, State::Snapshot { upserts, .. }) => upserts.cut(&self.schema, &envelope)?,
+            _ => return Ok(()),
+        };
+        self.out.push(rows);
+        Ok(())
+    }
+
+    /// Rows as other views read them: recent final ones, then those that are not final.
+    fn current(&self) -> Vec<RecordBatch> {
+        self.recent.iter().map(|(_, rows)| rows.clone()).chain(std::iter::once(self.provisional.clone())).collect()
+    }
+}
+
+/// What a tick works on.
+pub(super) struct TickWork<'a> {
+    pub(super) dirty: &'a BTreeSet<i64>,
+    pub(super) panes: &'a mut Panes,
+    pub(super) registry: &'a Registry,
+    pub(super) at: Instants,
+    /// Panes became final since the last tick, so results that are not final became fewer.
+    pub(super) finalized: bool,
+}
+
+fn absorb(program: &KeyedProgram, state: &mut RecordBatch, pending: &mut Vec<RecordBatch>) -> Result<()> {
+    let rows = std::mem::take(pending);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    if state.num_rows() >= KEYS_MAX {
+        let lost: usize = rows.iter().map(RecordBatch::num_rows).sum();
+        metrics::counter!(Metric::EventsSkipped.name(), "reason" => "view_keys_max").increment(lost as u64);
+        return Err(Error::unavailable(format!("the view holds its limit of {KEYS_MAX} keys; {lost} rows were not taken into it")));
+    }
+    *state = program.query.merge(&[state.clone(), program.query.partial(&rows)?])?;
+    Ok(())
+}
+
+fn snapshot(program: &SnapshotProgram, before: &[Entry], as_of: EventTime) -> Result<RecordBatch> {
+    let wanted = before.iter().filter(|e| program.inputs.contains(&e.view.spec.name));
+    let inputs: BTreeMap<TableName, Vec<RecordBatch>> = wanted.map(|e| (e.view.spec.name.clone(), e.current())).collect();
+    program.query.evaluate(&inputs, as_of)
+}
+
+/// Newest `window_start` in microseconds; the least time where there is no such column.
+pub(super) fn newest_window(rows: &RecordBatch) -> i64 {
+    let column = rows.column_by_name("window_start");
+    column.and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>()).and_then(arrow::compute::max).unwrap_or(i64::MIN)
+}

@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+
+pub mod config;
+pub mod definition;
+pub mod dimensions;
+pub mod error;
+pub mod functions;
+pub mod inventory;
+pub mod metrics;
+pub mod plan;
+pub mod prices;
+pub mod run;
+pub mod session;
+pub mod slo;
+
+pub use error::{Error, Result};

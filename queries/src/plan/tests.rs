@@ -1,0 +1,242 @@
+//! Shapes, keys and metrics read off queries; and every refusal with its sentence.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::run::fixture::dimensions;
+use afferent_engine::error::ErrorKind;
+use afferent_engine::event::EventKind;
+
+const TRAFFIC: &str = "CREATE MATERIALIZED VIEW traffic AS SELECT service, tumble(window_start, INTERVAL '1 minute') AS window_start, SUM(count) AS good, AVG(last) AS ratio FROM panes GROUP BY 1, 2";
+const INCIDENTS: &str =
+    "CREATE MATERIALIZED VIEW incidents AS SELECT fingerprint, MAX(time) AS newest FROM events WHERE kind = 'incident' GROUP BY fingerprint";
+
+fn compile_all(texts: &[&str]) -> Result<Vec<View>> {
+    let mut views: Vec<View> = Vec::new();
+    for text in texts {
+        let view = Compiler::new(&dimensions(), &views).compile(&Definition::parse("test", text)?)?;
+        views.push(view);
+    }
+    Ok(views)
+}
+
+fn compile(select: &str) -> Result<View> {
+    with_options("", select)
+}
+
+fn with_options(options: &str, select: &str) -> Result<View> {
+    let text = format!("CREATE MATERIALIZED VIEW v {options} AS {select}");
+    Ok(compile_all(&[TRAFFIC, INCIDENTS, &text])?.pop().unwrap())
+}
+
+fn window(select: &str) -> (View, WindowFacts) {
+    let view = compile(select).unwrap_or_else(|e| panic!("{select}: {e}"));
+    let Program::Window(w) = &view.program else { panic!("{select}") };
+    let facts = WindowFacts { window_ms: w.window_ms, metrics: w.metrics.clone().map(|m| m.into_iter().collect()) };
+    (view, facts)
+}
+
+struct WindowFacts {
+    window_ms: i64,
+    metrics: Option<Vec<String>>,
+}
+
+#[test]
+fn windows_tell_length_metrics_and_key() {
+    let tumble = "tumble(window_start, INTERVAL '5 minutes') AS window_start, COUNT(*) AS n FROM panes";
+    for (text, metrics) in [
+        (format!("SELECT service, {tumble} WHERE metric = 'up' GROUP BY 1, 2"), Some(vec!["up"])),
+        (format!("SELECT service, {tumble} WHERE metric IN ('up', 'a', 'b', 'c', 'd') AND metric <> 'a' GROUP BY 1, 2"), Some(vec!["a", "b", "c", "d", "up"])),
+        (format!("SELECT service, {tumble} WHERE (metric = 'up' OR metric = 'x') AND count > 1 GROUP BY 1, 2"), Some(vec!["up", "x"])),
+        (format!("SELECT service, {tumble} WHERE metric = 'up' OR count > 1 GROUP BY 1, 2"), None),
+        (format!("SELECT service, {tumble} WHERE metric LIKE 'u%' GROUP BY 1, 2"), None),
+        (format!("SELECT service, {tumble} WHERE metric NOT IN ('up') GROUP BY 1, 2"), None),
+        ("SELECT p.service, tumble(p.window_start, INTERVAL '5 minutes') AS window_start, COUNT(*) AS n FROM panes p JOIN services s ON p.metric = s.service WHERE s.layer = 'L1' GROUP BY 1, 2".to_owned(), Some(vec!["api", "web"])),
+        ("SELECT p.service, tumble(p.window_start, INTERVAL '5 minutes') AS window_start, COUNT(*) AS n FROM panes p LEFT JOIN services s ON p.metric = s.service GROUP BY 1, 2".to_owned(), None),
+        ("WITH x AS (SELECT metric AS m, service, window_start AS w FROM panes) SELECT service, date_bin(INTERVAL '5 minutes', w) AS window_start, COUNT(*) AS n FROM x WHERE m = 'up' GROUP BY 1, 2".to_owned(), Some(vec!["up"])),
+    ] {
+        let (view, facts) = window(&text);
+        assert_eq!(facts.window_ms, 300_000, "{text}");
+        assert_eq!(facts.metrics, metrics.map(|m| m.into_iter().map(str::to_owned).collect::<Vec<_>>()), "{text}");
+        assert_eq!(view.spec.key, ["service", "window_start"], "{text}");
+    }
+    assert_eq!(
+        window("SELECT date_bin(INTERVAL '1 day', window_start) AS window_start, SUM(count) AS c FROM panes GROUP BY 1").1.window_ms,
+        86_400_000
+    );
+}
+
+#[test]
+fn columns_have_one_spelling() {
+    let (view, _) = window(
+        "SELECT metric, tumble(window_start, INTERVAL '1 minute') AS window_start, arrow_cast(MAX(window_start), 'Timestamp(Millisecond, None)') AS t, approx_distinct(series_id) AS d FROM panes GROUP BY 1, 2",
+    );
+    let types: Vec<String> = view.spec.schema.fields().iter().map(|f| f.data_type().to_string()).collect();
+    let time = afferent_engine::schema::timestamp().to_string();
+    assert_eq!(types, ["Utf8", &time, &time, "Int64"]);
+    assert!(view.spec.schema.fields().iter().all(|f| f.is_nullable()));
+}
+
+#[test]
+fn keyed_tell_kinds_and_key() {
+    for (select, kinds) in [
+        ("SELECT fingerprint AS id, COUNT(*) AS n FROM events WHERE kind = 'incident' GROUP BY 1", Some(vec![EventKind::Incident])),
+        (
+            "SELECT fingerprint AS id, COUNT(*) AS n FROM events WHERE kind IN ('incident', 'approval') GROUP BY 1",
+            Some(vec![EventKind::Incident, EventKind::Approval]),
+        ),
+        ("SELECT fingerprint AS id, COUNT(*) AS n FROM events GROUP BY 1", None),
+    ] {
+        let view = compile(select).unwrap();
+        assert_eq!(view.spec.key, ["id"]);
+        let Program::Keyed(k) = view.program else { panic!() };
+        assert_eq!(k.kinds, kinds.map(|k| k.into_iter().collect()));
+    }
+}
+
+#[test]
+fn plain_views_stand_for_their_queries() {
+    let plain = Definition::parse(
+        "p",
+        "CREATE VIEW usage AS SELECT service, json_int(attributes, 'input_tokens') AS tokens FROM events WHERE kind = 'llm_usage'",
+    )
+    .unwrap();
+    let definition =
+        Definition::parse("d", "CREATE MATERIALIZED VIEW d AS SELECT service, SUM(tokens) AS tokens FROM usage GROUP BY service").unwrap();
+    let dimensions = dimensions();
+    let view = Compiler::new(&dimensions, &[]).with_plain(vec![plain.clone()]).compile(&definition).unwrap();
+    let Program::Keyed(k) = view.program else { panic!() };
+    assert_eq!(k.kinds, Some([EventKind::LlmUsage].into()));
+    assert!(Compiler::new(&dimensions, &[]).compile(&plain).err().unwrap().to_string().contains("MATERIALIZED"));
+}
+
+#[test]
+fn folds_and_snapshots_tell_inputs_and_key() {
+    let view =
+        compile("SELECT window_start, service AS who, SUM(good) OVER (PARTITION BY service ORDER BY window_start) AS ever FROM traffic").unwrap();
+    assert!(matches!(&view.program, Program::Fold(f) if f.input.as_str() == "traffic"));
+    assert_eq!(view.spec.key, ["who", "window_start"]);
+    let view = with_options("WITH (key = 'service')", "SELECT t.service, COUNT(*) AS n, MAX(i.newest) AS newest, as_of() AS at FROM traffic t CROSS JOIN incidents i WHERE t.window_start > as_of() - INTERVAL '1 hour' GROUP BY 1 ORDER BY 2 LIMIT 5").unwrap();
+    let Program::Snapshot(s) = &view.program else { panic!() };
+    assert_eq!(s.inputs.iter().map(|i| i.as_str()).collect::<Vec<_>>(), ["incidents", "traffic"]);
+    let ranked = "SELECT service, row_number() OVER (PARTITION BY service ORDER BY window_start DESC) AS age FROM traffic";
+    for options in ["WITH (key = 'service,age', shape = 'snapshot')", "WITH (key = 'service,age')"] {
+        assert!(matches!(with_options(options, ranked).unwrap().program, Program::Snapshot(_)));
+    }
+    assert!(with_options("WITH (key = 'service,age', shape = 'fold')", ranked).is_err());
+}
+
+#[test]
+fn every_shipped_view_compiles() {
+    let views = shipped(&dimensions()).unwrap();
+    assert!(views.len() >= 15, "{}", views.len());
+    for view in &views {
+        for key in &view.spec.key {
+            assert!(view.spec.schema.column_with_name(key).is_some(), "{}: {key}", view.spec.name);
+        }
+    }
+}
+
+fn refused(options: &str, select: &str, clause: &str, instead: &str) {
+    let error = match with_options(options, select) {
+        Ok(_) => panic!("accepted: {select}"),
+        Err(error) => error,
+    };
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{select}: {error}");
+    let text = error.to_string();
+    assert!(text.contains(clause) && text.contains(instead), "{select}\n  says: {text}\n  want: {clause} ... {instead}");
+}
+
+#[test]
+fn refuses_windows_that_cannot_stream() {
+    let tumble = "tumble(window_start, INTERVAL '1 minute') AS window_start";
+    for (select, clause, instead) in [
+        (format!("SELECT {tumble}, COUNT(*) AS n FROM panes GROUP BY 1 ORDER BY 1"), "ORDER BY", "leave ORDER BY out"),
+        (format!("SELECT {tumble}, COUNT(*) AS n FROM panes GROUP BY 1 LIMIT 3"), "LIMIT", "when you read the view"),
+        (format!("SELECT DISTINCT {tumble}, COUNT(*) AS n FROM panes GROUP BY 1"), "DISTINCT", "write GROUP BY"),
+        ("SELECT service, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(), "GROUP BY without a window", "tumble(window_start"),
+        ("SELECT COUNT(*) AS n FROM panes".to_owned(), "no GROUP BY", "add GROUP BY"),
+        ("SELECT service, last FROM panes".to_owned(), "no GROUP BY", "tumble(window_start"),
+        ("SELECT service, COUNT(*) AS n FROM panes GROUP BY 1, tumble(window_start, INTERVAL '1 minute')".to_owned(), "GROUP BY", "select it too"),
+        ("SELECT service, tumble(window_start, INTERVAL '1 minute') AS w, COUNT(*) AS n FROM panes GROUP BY 1, 2".to_owned(), "no column window_start", "AS window_start"),
+        ("SELECT service, tumble(window_start, INTERVAL '90 seconds') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1, 2".to_owned(), "window's length", "INTERVAL '1 minute'"),
+        ("SELECT service, date_bin(INTERVAL '1 month', window_start) AS window_start, COUNT(*) AS n FROM panes GROUP BY 1, 2".to_owned(), "window's length", "1 hour"),
+        ("SELECT service, date_bin(INTERVAL '1 hour', window_start, TIMESTAMP '2026-01-01T00:30:00Z') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1, 2".to_owned(), "origin", "tumble"),
+        ("SELECT service, tumble(window_start + INTERVAL '1 second', INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1, 2".to_owned(), "tumble", "GROUP BY tumble(window_start"),
+        ("SELECT service, hop(window_start, INTERVAL '1 minute', INTERVAL '5 minutes') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1, 2".to_owned(), "hop", "write tumble"),
+        (format!("SELECT {tumble}, FIRST_VALUE(last) AS f FROM panes GROUP BY 1"), "first_value", "ORDER BY window_start"),
+        (format!("SELECT {tumble}, array_agg(last) AS f FROM panes GROUP BY 1"), "array_agg", "ORDER BY window_start"),
+        (format!("SELECT {tumble}, COUNT(*) AS n FROM panes WHERE window_start > now() GROUP BY 1"), "now()", "times of the data"),
+        (format!("SELECT {tumble}, SUM(count * random()) AS n FROM panes GROUP BY 1"), "random()", "another answer each time"),
+        (format!("SELECT {tumble}, MAX(as_of()) AS n FROM panes GROUP BY 1"), "as_of()", "snapshot view"),
+        ("SELECT service, window_start, SUM(count) OVER (PARTITION BY service ORDER BY window_start) AS n FROM panes".to_owned(), "OVER", "second view"),
+        ("SELECT a.service, tumble(a.window_start, INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes a JOIN panes b ON a.series_id = b.series_id GROUP BY 1, 2".to_owned(), "more than one of panes", "view of its own"),
+        ("SELECT a.service, tumble(a.window_start, INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes a JOIN traffic b ON a.service = b.service GROUP BY 1, 2".to_owned(), "more than one of panes", "snapshot"),
+        ("SELECT tumble(p.window_start, INTERVAL '1 minute') AS window_start, s.layer, COUNT(*) AS n FROM services s LEFT JOIN panes p ON p.service = s.service GROUP BY 1, 2".to_owned(), "LEFT JOIN", "stream LEFT JOIN dimension"),
+        ("SELECT service, tumble(window_start, INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY ROLLUP (service, tumble(window_start, INTERVAL '1 minute'))".to_owned(), "ROLLUP", "one view per grouping"),
+        ("SELECT window_start, MAX(n) AS n FROM (SELECT service, tumble(window_start, INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1, 2) x GROUP BY 1".to_owned(), "two levels of GROUP BY", "second view over it"),
+        (format!("SELECT {tumble}, COUNT(*) AS n, COUNT(*) AS revision FROM panes GROUP BY 1"), "column revision", "otherwise with AS"),
+        (format!("SELECT {tumble}, INTERVAL '1 day' AS n FROM panes GROUP BY 1"), "column n", "cast it"),
+        ("SELECT service FROM services s WHERE EXISTS (SELECT 1 FROM panes)".to_owned(), "subquery over panes", "FROM panes"),
+    ] {
+        refused("", &select, clause, instead);
+    }
+    let counted = format!("SELECT {tumble}, service, COUNT(*) AS n FROM panes GROUP BY 1, 2");
+    refused("WITH (key = 'service')", &counted, "key", "add window_start");
+    refused("WITH (key = 'window_start, host')", &counted, "key column host", "choose among window_start, service, n");
+    refused("WITH (shape = 'keyed')", &counted, "shape = 'keyed'", "window reads panes");
+}
+
+#[test]
+fn refuses_keys_folds_and_snapshots_that_cannot_stream() {
+    let frame = |call: &str, over: &str| format!("SELECT service, window_start, {call} OVER ({over}) AS x FROM traffic");
+    let usual = "PARTITION BY service ORDER BY window_start";
+    for (options, select, clause, instead) in [
+        (
+            "",
+            "SELECT fingerprint, COUNT(*) AS n FROM events WHERE kind = 'scan' GROUP BY 1".to_owned(),
+            "kind = 'scan'",
+            "alert, incident, approval, llm_usage",
+        ),
+        ("", "SELECT fingerprint, LAST_VALUE(status) AS s FROM events GROUP BY 1".to_owned(), "last_value", "ORDER BY time, sequence"),
+        ("", "SELECT COUNT(*) AS n FROM events".to_owned(), "no GROUP BY", "identify a row"),
+        ("", "SELECT e.fingerprint, COUNT(*) AS n FROM events e, panes p GROUP BY 1".to_owned(), "more than one of panes", "view of its own"),
+        ("", frame("AVG(good)", usual), "avg(...) OVER", "SUM and COUNT"),
+        ("", frame("SUM(ratio)", usual), "SUM(traffic.ratio) OVER", "CAST("),
+        ("", frame("ROW_NUMBER()", usual), "row_number(...) OVER", "shape = 'snapshot'"),
+        ("", frame("SUM(good)", "PARTITION BY service"), "ORDER BY (nothing)", "ORDER BY window_start"),
+        ("", frame("SUM(good)", "PARTITION BY service ORDER BY window_start DESC"), "inside OVER", "ORDER BY window_start"),
+        ("", frame("SUM(good)", "PARTITION BY service ORDER BY good"), "inside OVER", "order of window_start"),
+        ("", frame("SUM(good)", &format!("{usual} ROWS BETWEEN 5 PRECEDING AND CURRENT ROW")), "ROWS", "RANGE BETWEEN"),
+        ("", frame("SUM(good)", &format!("{usual} RANGE BETWEEN INTERVAL '1 month' PRECEDING AND CURRENT ROW")), "OVER", "no months"),
+        (
+            "",
+            frame("SUM(good)", &format!("{usual} RANGE BETWEEN INTERVAL '1 day' PRECEDING AND INTERVAL '1 day' FOLLOWING")),
+            "OVER",
+            "AND CURRENT ROW",
+        ),
+        ("", format!("SELECT service, window_start, SUM(good) FILTER (WHERE good > 1) OVER ({usual}) AS x FROM traffic"), "FILTER", "CASE WHEN"),
+        ("", frame("coverage, SUM(good)", usual), "column coverage", "list columns instead of *"),
+        (
+            "",
+            format!("SELECT service, window_start, coverage * 2 AS c, SUM(good) OVER ({usual}) AS x FROM traffic"),
+            "column coverage of traffic",
+            "leave it out",
+        ),
+        ("", format!("SELECT window_start, SUM(good) OVER ({usual}) AS x FROM traffic"), "column service of traffic", "select it too"),
+        ("", format!("SELECT service, window_start, SUM(good) OVER ({usual}) AS x FROM traffic ORDER BY 1"), "ORDER BY", "leave ORDER BY out"),
+        ("", "SELECT service, COUNT(*) AS n FROM traffic GROUP BY 1".to_owned(), "no key", "WITH (key = "),
+        ("WITH (key = 'service')", "SELECT service, now() AS t FROM traffic".to_owned(), "now()", "write as_of()"),
+        ("WITH (key = 'service')", "SELECT service FROM services".to_owned(), "FROM", "read panes, events or a view"),
+        ("WITH (key = 'x')", "SELECT a.service, b.service FROM traffic a JOIN traffic b ON a.good = b.good".to_owned(), "column service", "with AS"),
+    ] {
+        refused(options, &select, clause, instead);
+    }
+}
+
+#[test]
+fn planner_errors_name_what_is_near() {
+    let text =
+        compile("SELECT tumble(window_start, INTERVAL '1 minute') AS window_start, SUM(cuont) AS n FROM panes GROUP BY 1").err().unwrap().to_string();
+    assert!(text.contains("cuont") && text.contains("count"), "{text}");
+    assert!(compile("SELECT x FROM nowhere GROUP BY 1").err().unwrap().to_string().contains("nowhere"));
+}

@@ -1,0 +1,205 @@
+//! SQL for people and programs: one read-only statement over everything that is stored, in memory, and computed. Not the continuous views.
+
+mod answer;
+mod catalog;
+mod described;
+mod latest;
+mod limits;
+mod sandbox;
+
+pub use answer::{Answer, AnswerStats};
+
+use crate::config::{SLOT_WAIT_MS, SqlLimits};
+use crate::dimensions::Dimensions;
+use crate::error::{Error, Result};
+use crate::functions;
+use crate::metrics::Metric;
+use crate::plan::{configure, shipped_plain};
+use crate::run::instant;
+use afferent_engine::live::{Live, ReadView};
+use afferent_engine::schema::TableDef;
+use answer::Sender;
+use catalog::{CATALOG, PUBLIC, Relations};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionStateBuilder, SessionStateDefaults, TaskContext};
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionConfig;
+use futures::StreamExt;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Makes the relation of a stored table out of one state of all tables: published files and the rows after them.
+pub type TableSource = Arc<dyn Fn(&TableDef, &ReadView) -> Arc<dyn TableProvider> + Send + Sync>;
+
+/// Answers statements.
+pub struct SqlEngine {
+    shared: Arc<Shared>,
+    slots: Arc<Semaphore>,
+    pool: Pool,
+}
+
+/// What every query needs.
+struct Shared {
+    live: Arc<Live>,
+    tables: TableSource,
+    limits: SqlLimits,
+    state: SessionState,
+    runtime: Arc<RuntimeEnv>,
+    fixed: Arc<catalog::Fixed>,
+}
+
+/// Threads of its own: a query computes for seconds, which the threads that accept connections must not.
+struct Pool(Option<Runtime>);
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl SqlEngine {
+    /// An engine over the current state of all tables.
+    ///
+    /// # Errors
+    /// `Invalid` where a limit is out of range; `Internal` where threads cannot be had.
+    pub fn new(dimensions: &Dimensions, live: Arc<Live>, tables: TableSource, limits: SqlLimits) -> Result<Self> {
+        limits.check()?;
+        let pool = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(limits.threads)
+            .thread_name("afferent-sql")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::Internal(format!("threads for queries: {e}")))?;
+        let runtime = limits::runtime()?;
+        let state = base_state(&limits, Arc::clone(&runtime))?;
+        let mut constant: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
+        for (name, rows) in dimensions.relations() {
+            constant.insert(name, Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]]).map_err(Error::statement)?));
+        }
+        let fixed = Arc::new(catalog::Fixed { constant, plain: shipped_plain()? });
+        let slots = Arc::new(Semaphore::new(limits.concurrent_max));
+        Ok(Self { shared: Arc::new(Shared { live, tables, limits, state, runtime, fixed }), slots, pool: Pool(Some(pool)) })
+    }
+
+    /// Starts one statement; its rows come as they are computed.
+    ///
+    /// # Errors
+    /// `Invalid`: the statement is wrong, not allowed, or reached a limit (named). `Unavailable`: all slots are taken.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or later the answer, ends the query.
+    pub async fn query(&self, sql: &str) -> Result<Answer> {
+        metrics::counter!(Metric::StatementsIn.name()).increment(1);
+        let answer = self.start(sql).await;
+        if let Err(error) = &answer {
+            answer::count_failure(error);
+        }
+        answer
+    }
+
+    async fn start(&self, sql: &str) -> Result<Answer> {
+        let statement = sandbox::check(sql)?;
+        let limits = &self.shared.limits;
+        let busy = || Error::Busy { value: limits.concurrent_max };
+        let slot = timeout(Duration::from_millis(SLOT_WAIT_MS), Arc::clone(&self.slots).acquire_owned()).await;
+        let slot = slot.map_err(|_| busy())?.map_err(|_| busy())?;
+        let view = self.shared.live.view();
+        let (sender, mut answer) = answer::channel(Arc::clone(&view.status), limits);
+        let deadline = Instant::now() + Duration::from_secs(limits.seconds_max);
+        let Some(pool) = &self.pool.0 else {
+            return Err(Error::Internal("the query threads are gone".to_owned()));
+        };
+        let job = job(Arc::clone(&self.shared), view, statement, sender, deadline, slot);
+        answer.cancels(pool.handle().spawn(job).abort_handle());
+        // Planning cannot be interrupted, but nobody needs to wait for it.
+        match timeout_at(deadline + Duration::from_secs(1), answer.begin()).await {
+            Ok(begun) => begun?,
+            Err(_) => return Err(limits::seconds(limits)),
+        }
+        Ok(answer)
+    }
+}
+
+/// Plans and runs one query until its end, its deadline, or until nobody listens.
+async fn job(
+    shared: Arc<Shared>,
+    view: Arc<ReadView>,
+    statement: datafusion::sql::parser::Statement,
+    sender: Sender,
+    deadline: Instant,
+    slot: OwnedSemaphorePermit,
+) {
+    let work = async {
+        let mut rows = shared.open(view, statement).await?;
+        sender.columns(rows.schema()).await;
+        let mut count = 0;
+        while let Some(batch) = rows.next().await {
+            let batch = batch.map_err(|e| limits::execution(e, &shared.limits))?;
+            count += batch.num_rows() as u64;
+            if count > shared.limits.rows_max {
+                return Err(limits::rows(&shared.limits));
+            }
+            if !sender.rows(batch).await {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let outcome = timeout_at(deadline, work).await.unwrap_or_else(|_| Err(limits::seconds(&shared.limits)));
+    sender.end(outcome);
+    drop(slot);
+}
+
+impl Shared {
+    async fn open(&self, view: Arc<ReadView>, statement: datafusion::sql::parser::Statement) -> Result<SendableRecordBatchStream> {
+        let mut state = self.state.clone();
+        state.mark_start_execution();
+        let as_of = view.status.as_of.map(|t| t.micros());
+        state.register_udf(Arc::new(instant::constant(as_of))).map_err(Error::statement)?;
+        let relations = Relations::new(view, Arc::clone(&self.tables), Arc::clone(&self.fixed), state.clone());
+        let relations = Arc::new(relations);
+        state.register_catalog_list(catalog::list(&relations)?);
+        let plan = state.statement_to_plan(statement).await.map_err(|e| relations.explain(e))?;
+        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        read_only.verify_plan(&plan).map_err(|e| Error::Forbidden(e.strip_backtrace()))?;
+        let physical = state.create_physical_plan(&plan).await.map_err(|e| limits::planning(e, &self.limits))?;
+        let runtime = limits::per_query(&self.runtime, &self.limits)?;
+        let none = HashMap::new;
+        let task = TaskContext::new(None, String::new(), state.config().clone(), none(), HashMap::new(), HashMap::new(), HashMap::new(), runtime);
+        execute_stream(physical, Arc::new(task)).map_err(|e| limits::execution(e, &self.limits))
+    }
+}
+
+/// The session every query starts from: functions and settings, no relations, no file formats.
+fn base_state(limits: &SqlLimits, runtime: Arc<RuntimeEnv>) -> Result<SessionState> {
+    let config = SessionConfig::new()
+        .with_target_partitions(limits.threads)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, PUBLIC)
+        .with_information_schema(true);
+    let mut state = SessionStateBuilder::new()
+        .with_config(configure(config))
+        .with_runtime_env(runtime)
+        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+        .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
+        .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .with_window_functions(SessionStateDefaults::default_window_functions())
+        .with_table_function_list(SessionStateDefaults::default_table_functions())
+        .build();
+    functions::register(&mut state).map_err(Error::statement)?;
+    Ok(state)
+}
+
+#[cfg(test)]
+mod tests;

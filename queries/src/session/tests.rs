@@ -1,0 +1,368 @@
+//! What statements see, what they may not do, and what stops them.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::run::fixture::{self, Pane, START, dimensions, labels, times, words};
+use afferent_engine::error::ErrorKind;
+use afferent_engine::live::{LiveFilter, ViewInfo};
+use afferent_engine::schema::{self, TableName};
+use afferent_engine::status::Status;
+use afferent_engine::time::EventTime;
+use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray, new_null_array};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::record_batch::RecordBatch;
+use arrow::util::pretty::pretty_format_batches;
+
+fn samples() -> RecordBatch {
+    let rows: Vec<(&str, i64, i64, f64)> = (0..12).map(|i| (if i % 3 == 2 { "node_load1" } else { "up" }, i % 3, i / 3, i as f64)).collect();
+    RecordBatch::try_new(
+        schema::samples().schema,
+        vec![
+            words(rows.iter().map(|r| Some(r.0))),
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1))),
+            times(rows.iter().map(|r| START + r.2 * 1_000_000)),
+            Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.3))),
+        ],
+    )
+    .unwrap()
+}
+
+/// Series 0 and 1 are `up`, 2 is `node_load1`; series 0 was described twice.
+fn series() -> RecordBatch {
+    let rows: [(i64, &str, &str, i64); 4] = [(0, "up", "old", 1), (0, "up", "api", 9), (1, "up", "web", 2), (2, "node_load1", "api", 2)];
+    let none = |f: &str| new_null_array(schema::series().schema.field_with_name(f).unwrap().data_type(), rows.len());
+    RecordBatch::try_new(
+        schema::series().schema,
+        vec![
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.0))),
+            words(rows.iter().map(|r| Some(r.1))),
+            labels(rows.iter().map(|r| vec![("instance", format!("h{}", r.0)), ("time", "late".to_owned())])),
+            words(rows.iter().map(|r| Some(r.2))),
+            times(rows.iter().map(|r| START + r.3)),
+            times(rows.iter().map(|r| START + r.3)),
+            none("type"),
+            none("unit"),
+            none("help"),
+        ],
+    )
+    .unwrap()
+}
+
+/// Rows of a view: (key, value, minute, revision, generation).
+fn view_rows(windowed: bool, rows: &[(Option<&str>, i64, i64, i64, i64)]) -> RecordBatch {
+    let mut fields = vec![Field::new("service", DataType::Utf8, true), Field::new("n", DataType::Int64, true)];
+    let mut columns: Vec<ArrayRef> =
+        vec![Arc::new(rows.iter().map(|r| r.0).collect::<StringArray>()), Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1)))];
+    if windowed {
+        fields.push(Field::new("window_start", schema::timestamp(), true));
+        columns.push(times(rows.iter().map(|r| START + r.2 * fixture::PANE)));
+    }
+    fields.extend(schema::view_envelope());
+    columns.push(times(rows.iter().map(|r| START + r.3)));
+    columns.push(new_null_array(&DataType::Float64, rows.len()));
+    columns.push(Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.3))));
+    columns.push(Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.4))));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+fn live() -> Arc<Live> {
+    let live = Arc::new(Live::default());
+    let panes = fixture::panes(
+        &(0..6).map(|i| Pane { metric: 2, series: i % 2, minute: i, count: i, value: Some(i as f64), service: None }).collect::<Vec<_>>(),
+    );
+    let rollup = panes.project(&(0..11).collect::<Vec<_>>()).unwrap();
+    let windowed = view_rows(
+        true,
+        &[
+            (Some("api"), 1, 0, 0, 1),
+            (Some("api"), 2, 1, 0, 1),
+            (Some("api"), 3, 1, 2, 1),
+            (Some("api"), 4, 1, 1, 1),
+            (None, 5, 1, 0, 1),
+            (None, 6, 1, 1, 1),
+            (Some("web"), 7, 0, 5, 1),
+            (Some("web"), 8, 0, 0, 2),
+        ],
+    );
+    let keyed = view_rows(
+        false,
+        &[
+            (Some("api"), 1, 0, 0, 1),
+            (Some("api"), 2, 0, 1, 1),
+            (Some("web"), 3, 0, 4, 1),
+            (Some("web"), 4, 0, 0, 2),
+            (None, 5, 0, 0, 1),
+            (None, 6, 0, 7, 1),
+        ],
+    );
+    live.update(|v| {
+        for (name, rows) in
+            [("samples", samples()), ("series", series()), ("rollup_1m", rollup), ("traffic", windowed.clone()), ("incidents", keyed.clone())]
+        {
+            v.live.insert(TableName::new(name), Arc::new(vec![rows]));
+        }
+        let info = |rows: &RecordBatch, key: &[&str]| ViewInfo {
+            schema: rows.schema(),
+            key: key.iter().map(|k| (*k).to_owned()).collect(),
+            sql: "SELECT".to_owned(),
+        };
+        v.views.insert(TableName::new("traffic"), info(&windowed, &["service", "window_start"]));
+        v.views.insert(TableName::new("incidents"), info(&keyed, &["service"]));
+        let names = |l: &[&str]| l.iter().map(|l| (*l).to_owned()).collect::<Arc<[String]>>();
+        v.metrics = Arc::new([("up".to_owned(), names(&["instance", "time"])), ("node_load1".to_owned(), names(&["instance"]))].into());
+        v.status = Arc::new(Status { as_of: Some(EventTime(START / 1000)), ..Status::default() });
+    });
+    live
+}
+
+fn engine_with(limits: SqlLimits) -> SqlEngine {
+    let tables: TableSource = Arc::new(|def, view| {
+        let rows = view.live.get(&def.name).map(|l| l.scan(&LiveFilter::default())).unwrap_or_default();
+        Arc::new(MemTable::try_new(Arc::clone(&def.schema), vec![rows]).unwrap())
+    });
+    SqlEngine::new(&dimensions(), live(), tables, limits).unwrap()
+}
+
+fn engine() -> SqlEngine {
+    engine_with(SqlLimits::default())
+}
+
+async fn rows(engine: &SqlEngine, sql: &str) -> Result<Vec<RecordBatch>> {
+    Ok(engine.query(sql).await?.collect().await?.1)
+}
+
+async fn text(engine: &SqlEngine, sql: &str) -> String {
+    match rows(engine, sql).await {
+        Ok(batches) => pretty_format_batches(&batches).unwrap().to_string(),
+        Err(error) => panic!("{sql}: {error}"),
+    }
+}
+
+async fn numbers(engine: &SqlEngine, sql: &str) -> Vec<i64> {
+    let batches = rows(engine, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+    batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+}
+
+#[tokio::test]
+async fn relations_of_metrics_have_labels_and_service() {
+    let engine = engine();
+    assert_eq!(numbers(&engine, "SELECT COUNT(*) FROM metrics.up").await, [8]);
+    let got =
+        text(&engine, "SELECT series_id, service, instance, label_time, MAX(value) AS v FROM metrics.\"up\" GROUP BY 1, 2, 3, 4 ORDER BY 1").await;
+    assert!(got.contains("| 0         | api     | h0       | late       | 9.0  |"), "{got}");
+    assert!(got.contains("| 1         | web     | h1       | late       | 10.0 |"), "{got}");
+    assert_eq!(numbers(&engine, "SELECT count FROM rollup.up WHERE service = 'web' AND instance = 'h1' ORDER BY window_start").await, [1, 3, 5]);
+    assert_eq!(numbers(&engine, "SELECT SUM(increase)::BIGINT FROM panes WHERE service = 'api' AND label(labels, 'instance') = 'h0'").await, [6]);
+}
+
+#[tokio::test]
+async fn service_is_joined_only_where_it_is_asked_for() {
+    let engine = engine();
+    let with = text(&engine, "EXPLAIN SELECT service, value FROM samples WHERE metric = 'up'").await;
+    let without = text(&engine, "EXPLAIN SELECT series_id, value FROM samples WHERE metric = 'up'").await;
+    assert!(with.contains("HashJoinExec") && !without.contains("HashJoinExec"), "{with}\n{without}");
+    assert_eq!(numbers(&engine, "SELECT COUNT(*) FROM samples WHERE service = 'api'").await, [8]);
+    assert_eq!(numbers(&engine, "SELECT series_id FROM series WHERE service = 'api' ORDER BY 1").await, [0, 2]);
+    assert_eq!(numbers(&engine, "SELECT COUNT(*) FROM series").await, [3]);
+    assert_eq!(numbers(&engine, "SELECT COUNT(*) FROM samples s JOIN series d ON s.series_id = d.series_id AND d.service = s.service").await, [12]);
+}
+
+#[tokio::test]
+async fn views_show_the_newest_revision_per_key() {
+    let engine = engine();
+    assert_eq!(numbers(&engine, "SELECT n FROM traffic ORDER BY n").await, [1, 3, 6, 8]);
+    assert_eq!(
+        numbers(&engine, "SELECT n FROM traffic WHERE service = 'api' AND window_start > to_timestamp_micros(1763820000000000) ORDER BY n").await,
+        [3]
+    );
+    assert_eq!(numbers(&engine, "SELECT n FROM incidents ORDER BY n").await, [2, 4, 6]);
+    assert_eq!(numbers(&engine, "SELECT n FROM incidents WHERE service = 'web'").await, [4]);
+    assert_eq!(numbers(&engine, "SELECT n FROM incidents WHERE n = 3").await, Vec::<i64>::new());
+}
+
+#[tokio::test]
+async fn answers_without_relations_and_about_relations() {
+    let engine = engine();
+    assert_eq!(numbers(&engine, "SELECT 1").await, [1]);
+    assert_eq!(numbers(&engine, "WITH x AS (SELECT 2 AS a) SELECT a FROM x;").await, [2]);
+    let tables = text(&engine, "SHOW TABLES").await;
+    for name in ["samples", "panes", "traffic", "services", "slo_objectives", "node_load1", "dead_letters"] {
+        assert!(tables.contains(&format!("| {name} ")), "{name}: {tables}");
+    }
+    assert!(text(&engine, "DESCRIBE samples").await.contains("service"));
+    assert!(text(&engine, "SHOW COLUMNS FROM metrics.up").await.contains("instance"));
+    assert!(text(&engine, "EXPLAIN SELECT * FROM events").await.contains("plan"));
+    assert!(text(&engine, "SELECT as_of() AS t").await.contains("2025-11-22T14:00:00"), "{}", text(&engine, "SELECT as_of() AS t").await);
+    let answer = engine.query("SELECT * FROM services WHERE false").await.unwrap();
+    assert_eq!(answer.schema().field(0).name(), "service");
+    let (_, batches, stats) = answer.collect().await.unwrap();
+    assert_eq!((batches.iter().map(RecordBatch::num_rows).sum::<usize>(), stats.rows), (0, 0));
+}
+
+#[tokio::test]
+async fn errors_name_what_is_near() {
+    let engine = engine();
+    for (sql, says) in [
+        ("SELECT valeu FROM metrics.up", "value"),
+        ("SELECT * FROM metrics.node_laod1", "node_load1"),
+        ("SELECT * FROM trafic", "near it: traffic"),
+        ("SELECT * FROM sampels", "samples"),
+        ("SELEC 1", "ParserError"),
+        ("SELECT nosuch(1)", "nosuch"),
+        ("SELECT 1 / 0 FROM samples", "Divide by zero"),
+    ] {
+        let error = rows(&engine, sql).await.unwrap_err();
+        assert!(error.to_string().contains(says), "{sql}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{sql}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_reading_is_let_in() {
+    let engine = engine();
+    for sql in [
+        "",
+        "  ;",
+        "-- nothing",
+        "SELECT 1; SELECT 2",
+        "COPY samples TO '/tmp/x.parquet'",
+        "COPY (SELECT 1) TO '/tmp/x.csv'",
+        "CREATE TABLE x (a INT)",
+        "CREATE TABLE x AS SELECT 1",
+        "CREATE VIEW x AS SELECT 1",
+        "CREATE OR REPLACE VIEW traffic AS SELECT 1",
+        "CREATE MATERIALIZED VIEW x AS SELECT 1",
+        "CREATE EXTERNAL TABLE x STORED AS CSV LOCATION '/etc/passwd'",
+        "CREATE SCHEMA x",
+        "CREATE DATABASE x",
+        "CREATE FUNCTION f() RETURNS INT RETURN 1",
+        "DROP TABLE samples",
+        "DROP VIEW traffic",
+        "DROP SCHEMA public CASCADE",
+        "ALTER TABLE samples ADD COLUMN x INT",
+        "TRUNCATE TABLE samples",
+        "INSERT INTO samples SELECT * FROM samples",
+        "UPDATE samples SET value = 0",
+        "DELETE FROM samples",
+        "MERGE INTO samples USING series ON true WHEN MATCHED THEN DELETE",
+        "SET datafusion.execution.batch_size = 1",
+        "RESET datafusion.execution.batch_size",
+        "SHOW ALL",
+        "SHOW datafusion.execution.batch_size",
+        "SELECT 1 INTO x",
+        "WITH x AS (INSERT INTO samples SELECT 1) SELECT 1",
+        "EXPLAIN COPY samples TO '/tmp/x'",
+        "EXPLAIN INSERT INTO samples SELECT * FROM samples",
+        "EXPLAIN ANALYZE INSERT INTO samples SELECT * FROM samples",
+        "EXPLAIN CREATE TABLE x AS SELECT 1",
+        "PREPARE p AS SELECT 1",
+        "EXECUTE p",
+        "DEALLOCATE p",
+        "BEGIN",
+        "COMMIT",
+        "USE afferent",
+        "ANALYZE TABLE samples",
+        "GRANT ALL ON samples TO x",
+        "KILL 1",
+        "LOAD 'x'",
+        "ATTACH DATABASE 'x' AS y",
+        "VACUUM samples",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM 'file:///etc/passwd'",
+        "SELECT * FROM \"/etc/hosts.csv\"",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_parquet('x')",
+        "SELECT * FROM parquet_metadata('x')",
+        "SELECT * FROM metadata_cache()",
+    ] {
+        let error = rows(&engine, sql).await.err().unwrap_or_else(|| panic!("let in: {sql}"));
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{sql}: {error}");
+    }
+    for (sql, says) in [
+        ("DROP TABLE samples", "DROP TABLE is not allowed"),
+        ("COPY samples TO 'x'", "COPY is not allowed"),
+        ("SELECT 1; SELECT 2", "more than one statement is not allowed"),
+        ("SET a = 1", "SET is not allowed"),
+    ] {
+        let error = rows(&engine, sql).await.unwrap_err().to_string();
+        assert!(error.starts_with(says), "{error}");
+    }
+    assert_eq!(numbers(&engine, "SELECT COUNT(*) FROM samples").await, [12]);
+}
+
+#[tokio::test]
+async fn every_limit_is_named() {
+    let limits = || SqlLimits { threads: 1, ..SqlLimits::default() };
+    let many = "SELECT a.value FROM generate_series(1, 3000) AS a, generate_series(1, 3000) AS b";
+    let engine = engine_with(SqlLimits { rows_max: 1_000_000, ..limits() });
+    let mut answer = engine.query(many).await.unwrap();
+    let (mut seen, mut failure) = (0, None);
+    while let Some(batch) = answer.next().await {
+        match batch {
+            Ok(batch) => seen += batch.num_rows(),
+            Err(error) => failure = Some(error),
+        }
+    }
+    assert!(seen <= 1_000_000);
+    assert!(failure.unwrap().to_string().starts_with("limit rows_max = 1000000 reached"));
+    drop(engine);
+
+    let engine = engine_with(SqlLimits { memory_bytes_max: 1 << 20, ..limits() });
+    let sorted = "SELECT value * 7919 % 1000003 AS v, count(*) FROM generate_series(1, 1000000) GROUP BY 1 ORDER BY 2, 1 DESC LIMIT 5";
+    let error = rows(&engine, sorted).await.unwrap_err();
+    assert!(error.to_string().starts_with("limit memory_bytes_max = 1048576 reached"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+
+    let engine = engine_with(SqlLimits { seconds_max: 1, rows_max: 1_000_000_000, ..limits() });
+    let endless = "SELECT COUNT(*) FROM generate_series(1, 100000000) AS a, generate_series(1, 1000000) AS b WHERE a.value + b.value < 0";
+    let started = std::time::Instant::now();
+    let error = rows(&engine, endless).await.unwrap_err();
+    assert!(error.to_string().starts_with("limit seconds_max = 1 reached"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(10));
+    let long = format!("SELECT '{}'", "x".repeat(crate::config::STATEMENT_BYTES_MAX));
+    assert!(rows(&engine, &long).await.unwrap_err().to_string().starts_with("limit statement_bytes_max"));
+}
+
+#[tokio::test]
+async fn slots_are_limited_and_a_dropped_answer_gives_its_slot_back() {
+    let engine = engine_with(SqlLimits { concurrent_max: 1, threads: 1, ..SqlLimits::default() });
+    let many = "SELECT a.value FROM generate_series(1, 100000) AS a, generate_series(1, 100000) AS b";
+    let held = engine.query(many).await.unwrap();
+    let error = engine.query("SELECT 1").await.err().unwrap();
+    assert!(error.to_string().starts_with("limit concurrent_max = 1 reached"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    drop(held);
+    assert_eq!(numbers(&engine, "SELECT 1").await, [1]);
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_is_told_so() {
+    let engine = engine_with(SqlLimits { seconds_max: 1, threads: 1, ..SqlLimits::default() });
+    let mut answer = engine.query("SELECT a.value FROM generate_series(1, 100000) AS a").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let mut failure = None;
+    while let Some(batch) = answer.next().await {
+        failure = batch.err().or(failure);
+    }
+    assert!(failure.unwrap().to_string().starts_with("limit seconds_max = 1 reached"));
+    assert_eq!(numbers(&engine, "SELECT 1").await, [1]);
+}
+
+#[test]
+fn limits_are_checked() {
+    let error = SqlLimits { seconds_max: 0, ..SqlLimits::default() }.check().unwrap_err();
+    assert!(error.to_string().contains("sql.seconds_max = 0 must lie in 1..=3600"), "{error}");
+}
+
+/// Prints what a trivial statement costs.
+#[tokio::test]
+async fn cost_of_a_statement() {
+    let engine = engine();
+    for sql in ["SELECT 1", "SELECT value FROM metrics.up WHERE instance = 'h0'"] {
+        let started = std::time::Instant::now();
+        for _ in 0..20 {
+            text(&engine, sql).await;
+        }
+        eprintln!("{:?} per statement | {sql}", started.elapsed() / 20);
+    }
+}

@@ -1,0 +1,175 @@
+//! Checkpoints and state files as objects. Not what they contain, nor the protocol around them (engine).
+
+use crate::error::{StorageError, object_error};
+use crate::layout;
+use crate::object_store::Store;
+use afferent_engine::checkpoint::{CHECKPOINT_VERSION, Checkpoint, CheckpointStore, Epoch, GroupName, StateFile};
+use afferent_engine::error::Result;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutMode, PutOptions};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A checkpoint file that is bigger than this is not read: it cannot be one of ours.
+const CHECKPOINT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// The store of checkpoints.
+#[derive(Debug)]
+pub struct ObjectCheckpoints {
+    store: Store,
+}
+
+impl ObjectCheckpoints {
+    /// Keeps checkpoints in `store`.
+    pub fn new(store: Store) -> Arc<Self> {
+        Arc::new(Self { store })
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for ObjectCheckpoints {
+    async fn latest(&self, group: &GroupName) -> Result<Option<Checkpoint>> {
+        match epochs(&self.store, group).await?.last() {
+            Some(epoch) => Ok(Some(read(&self.store, group, *epoch).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn write_state(&self, group: &GroupName, epoch: Epoch, name: &str, bytes: Bytes) -> Result<StateFile> {
+        let path = layout::state(group, epoch, name, layout::fresh_token());
+        let file = StateFile { name: name.to_owned(), path: path.to_string(), size_bytes: bytes.len() as u64, crc32c: crc32c::crc32c(&bytes) };
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        self.store.objects().put_opts(&path, bytes.into(), options).await.map_err(object_error("write", &path))?;
+        Ok(file)
+    }
+
+    async fn read_state(&self, file: &StateFile) -> Result<Bytes> {
+        let path = Path::from(file.path.as_str());
+        let bytes = read_named(&self.store, &path, "a checkpoint").await?;
+        if bytes.len() as u64 != file.size_bytes {
+            return Err(damaged(&path, format!("it has {} bytes, the checkpoint says {}", bytes.len(), file.size_bytes)).into());
+        }
+        let found = crc32c::crc32c(&bytes);
+        if found != file.crc32c {
+            return Err(damaged(&path, format!("its CRC-32C is {found:08x}, the checkpoint says {:08x}", file.crc32c)).into());
+        }
+        Ok(bytes)
+    }
+
+    async fn commit(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let path = layout::checkpoint(&checkpoint.group, checkpoint.epoch);
+        let body = serde_json::to_vec(checkpoint).map_err(|e| damaged(&path, e.to_string()))?;
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.store.objects().put_opts(&path, body.into(), options).await {
+            Ok(_) => Ok(()),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Err(StorageError::Fenced { path: path.to_string() }.into())
+            }
+            Err(source) => Err(object_error("write", &path)(source).into()),
+        }
+    }
+
+    async fn prune(&self, group: &GroupName, keep: usize) -> Result<()> {
+        let epochs = epochs(&self.store, group).await?;
+        // The newest is always kept: it is the fence and the way back.
+        let kept = epochs.len().saturating_sub(keep.max(1));
+        let (old, recent) = epochs.split_at(kept);
+        let Some(oldest) = recent.first() else { return Ok(()) };
+        let mut named = BTreeSet::new();
+        for epoch in recent {
+            named.extend(read(&self.store, group, *epoch).await?.states.into_iter().map(|s| s.path));
+        }
+        // Checkpoints go before the states they name, oldest first, so that a cut in the middle leaves no checkpoint without its states.
+        for epoch in old {
+            remove(&self.store, &layout::checkpoint(group, *epoch)).await?;
+        }
+        let folder = layout::states(group);
+        let states: Vec<_> = self.store.objects().list(Some(&folder)).try_collect().await.map_err(object_error("list", &folder))?;
+        for state in states {
+            // A state of the oldest kept epoch or later may belong to a checkpoint that is just being made.
+            let old = layout::state_epoch(&state.location).is_some_and(|epoch| epoch < *oldest);
+            if old && !named.contains(state.location.as_ref()) {
+                remove(&self.store, &state.location).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The epochs of a group that have a checkpoint, ascending.
+async fn epochs(store: &Store, group: &GroupName) -> Result<Vec<Epoch>, StorageError> {
+    let folder = layout::checkpoints(group);
+    let listed = store.objects().list_with_delimiter(Some(&folder)).await.map_err(object_error("list", &folder))?;
+    let mut epochs: Vec<_> = listed.objects.iter().filter_map(|o| layout::checkpoint_epoch(&o.location)).collect();
+    epochs.sort_unstable();
+    Ok(epochs)
+}
+
+async fn read(store: &Store, group: &GroupName, epoch: Epoch) -> Result<Checkpoint, StorageError> {
+    let path = layout::checkpoint(group, epoch);
+    let body = read_named(store, &path, "a listing").await?;
+    // The version is read first, so that a newer format is called that and not damage.
+    #[derive(serde::Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let Version { version } = serde_json::from_slice(&body).map_err(|e| damaged(&path, format!("it is not a checkpoint: {e}")))?;
+    if version > CHECKPOINT_VERSION {
+        return Err(damaged(&path, format!("it has format version {version}, this program reads up to {CHECKPOINT_VERSION}: run the newer program")));
+    }
+    let checkpoint: Checkpoint = serde_json::from_slice(&body).map_err(|e| damaged(&path, format!("it is not a checkpoint: {e}")))?;
+    if checkpoint.epoch != epoch || checkpoint.group != *group {
+        return Err(damaged(&path, format!("it calls itself epoch {} of {}", checkpoint.epoch, checkpoint.group)));
+    }
+    Ok(checkpoint)
+}
+
+/// Every checkpoint there is, of all groups: what the vacuum must not touch.
+pub(crate) async fn all(store: &Store) -> Result<Vec<Checkpoint>, StorageError> {
+    let root = layout::checkpoints_root();
+    let groups = store.objects().list_with_delimiter(Some(&root)).await.map_err(object_error("list", &root))?.common_prefixes;
+    let mut found = Vec::new();
+    for group in groups.iter().filter_map(|p| p.filename()).map(|name| GroupName(name.to_owned())) {
+        for epoch in epochs(store, &group).await? {
+            match read(store, &group, epoch).await {
+                Ok(checkpoint) => found.push(checkpoint),
+                // It was pruned between the listing and the read.
+                Err(StorageError::Missing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn read_named(store: &Store, path: &Path, named_by: &'static str) -> Result<Bytes, StorageError> {
+    let missing = || StorageError::Missing { path: path.to_string(), named_by };
+    let got = match store.objects().get(path).await {
+        Ok(got) => got,
+        Err(object_store::Error::NotFound { .. }) => return Err(missing()),
+        Err(source) => return Err(object_error("read", path)(source)),
+    };
+    if got.meta.size > CHECKPOINT_BYTES_MAX && layout::checkpoint_epoch(path).is_some() {
+        return Err(damaged(path, format!("it has {} bytes, more than {CHECKPOINT_BYTES_MAX}", got.meta.size)));
+    }
+    got.bytes().await.map_err(object_error("read", path))
+}
+
+async fn remove(store: &Store, path: &Path) -> Result<(), StorageError> {
+    match store.objects().delete(path).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(source) => Err(object_error("remove", path)(source)),
+    }
+}
+
+fn damaged(path: &Path, reason: String) -> StorageError {
+    StorageError::Damaged { path: path.to_string(), reason }
+}
+
+#[cfg(test)]
+pub(crate) mod conformance;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,47 @@
+//! Settings of the lake's background work. Where the store lies is an argument of [`crate::object_store::open`].
+
+use afferent_engine::error::{Error, Result};
+
+/// Compaction and vacuum.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MaintainConfig {
+    /// Files smaller than this, in bytes, are merged with others of their date. Range 64 KiB to `compaction_target_bytes`.
+    pub compaction_small_file_bytes: u64,
+    /// Merged files are made about this big, in bytes. Range 1 MiB to 1 GiB.
+    pub compaction_target_bytes: u64,
+    /// Seconds that a file nothing names any more is kept for readers that still use it. More than an epoch takes, or files are
+    /// taken away before they are published. Range 300 to 30 days.
+    pub vacuum_grace_s: u64,
+    /// Seconds between two looks at the tables. Range 1 to 3600.
+    pub interval_s: u64,
+}
+
+impl Default for MaintainConfig {
+    fn default() -> Self {
+        Self { compaction_small_file_bytes: 64 * MIB, compaction_target_bytes: 256 * MIB, vacuum_grace_s: 3600, interval_s: 30 }
+    }
+}
+
+const MIB: u64 = 1024 * 1024;
+
+impl MaintainConfig {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the key, its value and its range.
+    pub fn validate(&self) -> Result<()> {
+        let ranges = [
+            ("compaction_target_bytes", self.compaction_target_bytes, MIB, 1024 * MIB),
+            ("compaction_small_file_bytes", self.compaction_small_file_bytes, 64 * 1024, self.compaction_target_bytes),
+            ("vacuum_grace_s", self.vacuum_grace_s, 300, 30 * 86_400),
+            ("interval_s", self.interval_s, 1, 3600),
+        ];
+        for (key, value, least, most) in ranges {
+            if value < least || value > most {
+                return Err(Error::invalid(format!("{key} is {value}, but must be between {least} and {most}")));
+            }
+        }
+        Ok(())
+    }
+}

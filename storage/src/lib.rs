@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+pub mod checkpoint;
+pub mod config;
+pub mod error;
+pub mod history;
+pub mod layout;
+pub mod log;
+pub mod maintain;
+pub mod metrics;
+pub mod object_store;
+pub mod table;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,11 @@
+//! Tables of the lake: columns, Parquet files, Delta's log, and reading. Not background work (`maintain`).
+
+pub(crate) mod columns;
+pub mod delta;
+pub(crate) mod parquet;
+pub mod provider;
+pub(crate) mod scan;
+pub(crate) mod stats;
+
+#[cfg(test)]
+pub(crate) mod conformance;

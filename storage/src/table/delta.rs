@@ -1,0 +1,226 @@
+//! Delta tables: what is published, and the commits that publish it. Not how rows become files (`parquet`), nor reading (`scan`).
+//!
+//! The state of each table (version, files, transactions) is kept in memory and moved on by each commit, so a commit is one
+//! create-only put of a log entry; the log is read when a table is opened or when another writer was there first.
+
+use super::columns;
+use super::parquet::{self, Effort};
+use crate::error::StorageError;
+use crate::layout;
+use crate::metrics::Metric;
+use crate::object_store::{SCHEME, Store};
+use afferent_engine::checkpoint::{Epoch, GroupName};
+use afferent_engine::error::Result;
+use afferent_engine::schema::{TableDef, TableName};
+use afferent_engine::table::{DataFile, Rows, TableFiles, TableStore};
+use async_trait::async_trait;
+use deltalake_core::logstore::{LogStore, LogStoreFactory, LogStoreRef, StorageConfig, default_logstore, logstore_factories, logstore_with};
+use deltalake_core::protocol::SaveMode;
+use deltalake_core::{DeltaResult, DeltaTable};
+use object_store::ObjectStore;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use url::Url;
+
+mod commit;
+mod log;
+
+use commit::Change;
+use log::TableLog;
+
+/// Tables that one store may have.
+const TABLES_MAX: usize = 4096;
+
+/// The tables of one store. One per process: it alone commits to them.
+#[derive(Debug)]
+pub struct DeltaTables {
+    store: Store,
+    tables: Mutex<BTreeMap<TableName, Arc<Table>>>,
+}
+
+/// One table.
+#[derive(Debug)]
+struct Table {
+    name: TableName,
+    /// How to write it; none for a table that was only read so far.
+    def: RwLock<Option<TableDef>>,
+    /// Held for the length of a commit.
+    log: tokio::sync::Mutex<TableLog>,
+    published: RwLock<Arc<TableFiles>>,
+}
+
+impl Table {
+    fn published(&self) -> Arc<TableFiles> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_published(&self, files: Arc<TableFiles>) {
+        metrics::gauge!(Metric::TableFiles.name(), "table" => self.name.to_string()).set(files.files.len() as f64);
+        *self.published.write().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+}
+
+impl DeltaTables {
+    /// The tables in `store`.
+    pub fn new(store: Store) -> Arc<Self> {
+        if let Ok(scheme) = Url::parse(&format!("{SCHEME}://")) {
+            logstore_factories().insert(scheme, Arc::new(PlainLogs));
+        }
+        Arc::new(Self { store, tables: Mutex::default() })
+    }
+
+    /// Tables that were ensured, as they are written.
+    pub(crate) fn defs(&self) -> Vec<TableDef> {
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.values().filter_map(|t| t.def.read().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+    }
+
+    /// Replaces files by others with the same rows, in one commit that readers of changes may skip.
+    ///
+    /// # Errors
+    /// `Unavailable` where one of the files is no longer part of the table: nothing was changed.
+    pub(crate) async fn replace(&self, table: &TableName, removed: &[DataFile], added: Vec<DataFile>) -> Result<Arc<TableFiles>, StorageError> {
+        let table = self.existing(table).await?.ok_or_else(|| unknown(table))?;
+        let removed = removed.iter().map(|f| f.path.clone()).collect();
+        let mut log = table.log.lock().await;
+        let files = log.commit(&Change::Replace { removed, added }).await?;
+        table.set_published(files.clone());
+        Ok(files)
+    }
+
+    /// Folds a table's log into a Delta checkpoint when enough commits came since the last, and removes entries older than a while.
+    pub(crate) async fn tend_log(&self, table: &TableName) -> Result<(), StorageError> {
+        let Some(table) = self.existing(table).await? else { return Ok(()) };
+        let due = table.log.lock().await.checkpoint_due();
+        match due {
+            // The log is read, not the state in memory, so the lock is not needed: commits go on meanwhile.
+            Some(store) => log::fold(&table.name, store).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The table with its log loaded; none if it was never made.
+    async fn existing(&self, name: &TableName) -> Result<Option<Arc<Table>>, StorageError> {
+        if let Some(table) = self.known(name) {
+            return Ok(Some(table));
+        }
+        let store = self.log_store(name)?;
+        let exists = store.is_delta_table_location().await.map_err(|source| delta(name, "look for its log", source))?;
+        if !exists {
+            return Ok(None);
+        }
+        let mut opened = DeltaTable::new(store.clone());
+        opened.load().await.map_err(|source| delta(name, "read its log", source))?;
+        Ok(Some(self.remember(name, &opened, None)?))
+    }
+
+    fn known(&self, name: &TableName) -> Option<Arc<Table>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn remember(&self, name: &TableName, opened: &DeltaTable, def: Option<TableDef>) -> Result<Arc<Table>, StorageError> {
+        let log = TableLog::of(name, opened)?;
+        let published = log.files();
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if tables.len() >= TABLES_MAX && !tables.contains_key(name) {
+            return Err(StorageError::BadRows { table: name.to_string(), reason: format!("the store has {TABLES_MAX} tables, no more are made") });
+        }
+        // Two tasks may open a table at once; the first one's log counts, so that its state stays the only one.
+        let table = tables.entry(name.clone()).or_insert_with(|| {
+            Arc::new(Table { name: name.clone(), def: RwLock::default(), log: tokio::sync::Mutex::new(log), published: RwLock::new(published) })
+        });
+        if def.is_some() {
+            *table.def.write().unwrap_or_else(PoisonError::into_inner) = def;
+        }
+        Ok(table.clone())
+    }
+
+    fn log_store(&self, name: &TableName) -> Result<LogStoreRef, StorageError> {
+        let mut url = self.store.url().clone();
+        url.set_path(&format!("/{}/", layout::table_root(name)));
+        logstore_with(self.store.objects().clone(), &url, StorageConfig::default()).map_err(|source| delta(name, "open its log", source))
+    }
+
+    async fn publish_one(&self, group: &GroupName, epoch: Epoch, name: &TableName, files: &[DataFile]) -> Result<(), StorageError> {
+        let table = self.existing(name).await?.ok_or_else(|| unknown(name))?;
+        let mut log = table.log.lock().await;
+        let change = Change::Append { group: group.clone(), epoch, added: files.to_vec() };
+        let published = log.commit(&change).await?;
+        table.set_published(published);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl TableStore for DeltaTables {
+    async fn ensure(&self, table: &TableDef) -> Result<()> {
+        let store = self.log_store(&table.name)?;
+        let fields = columns::delta_fields(table)?;
+        // The folder is removed by nobody but an operator, so what was checked once stays right while the program runs.
+        let opened = DeltaTable::new(store)
+            .create()
+            .with_save_mode(SaveMode::Ignore)
+            .with_columns(fields.clone())
+            .with_partition_columns([layout::DATE_COLUMN])
+            .with_table_name(table.name.as_str())
+            .await
+            .map_err(|source| delta(&table.name, "create it", source))?;
+        let schema = opened.snapshot().map_err(|source| delta(&table.name, "read its columns", source))?.schema();
+        if let Some(difference) = columns::difference(schema.fields(), &fields) {
+            return Err(StorageError::ColumnsDiffer { table: table.name.to_string(), difference }.into());
+        }
+        self.remember(&table.name, &opened, Some(table.clone()))?;
+        Ok(())
+    }
+
+    async fn write(&self, table: &TableDef, epoch: Epoch, rows: Rows) -> Result<Vec<DataFile>> {
+        let (store, table) = (self.store.clone(), table.clone());
+        let handle = tokio::runtime::Handle::current();
+        let written = tokio::task::spawn_blocking(move || {
+            let name = |date: &str, token: u64| layout::epoch_file(date, epoch, token);
+            parquet::write_files(&store, &handle, &table, Effort::Fresh, &name, rows.map(Ok))
+        });
+        Ok(written.await.map_err(|e| StorageError::Task { reason: e.to_string() })??)
+    }
+
+    async fn publish(&self, group: &GroupName, epoch: Epoch, files: &BTreeMap<TableName, Vec<DataFile>>) -> Result<()> {
+        let filled = files.iter().filter(|(_, files)| !files.is_empty());
+        let commits = filled.map(|(name, files)| self.publish_one(group, epoch, name, files));
+        // The commits wait for the disk, not for each other.
+        futures::future::try_join_all(commits).await?;
+        Ok(())
+    }
+
+    async fn files(&self, table: &TableName) -> Result<Arc<TableFiles>> {
+        match self.existing(table).await? {
+            Some(table) => Ok(table.published()),
+            None => Ok(Arc::new(TableFiles { version: -1, files: Vec::new() })),
+        }
+    }
+}
+
+/// Log stores of our own scheme are Delta's plain ones: a log entry is a create-only put.
+struct PlainLogs;
+
+impl LogStoreFactory for PlainLogs {
+    fn with_options(
+        &self,
+        table: Arc<dyn ObjectStore>,
+        root: Arc<dyn ObjectStore>,
+        location: &Url,
+        options: &StorageConfig,
+    ) -> DeltaResult<Arc<dyn LogStore>> {
+        Ok(default_logstore(table, root, location, options))
+    }
+}
+
+fn delta(table: &TableName, doing: &'static str, source: deltalake_core::DeltaTableError) -> StorageError {
+    StorageError::Delta { table: table.to_string(), doing, source }
+}
+
+fn unknown(table: &TableName) -> StorageError {
+    StorageError::UnknownTable { table: table.to_string() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! What a commit changes, and the decision what to write given the table's state. Pure: no I/O.
+
+use super::log::State;
+use crate::layout::DATE_COLUMN;
+use afferent_engine::checkpoint::{Epoch, GroupName};
+use afferent_engine::table::{DataFile, TableFiles};
+use deltalake_core::kernel::{Action, Add, Remove, Transaction};
+use std::collections::{BTreeSet, HashMap};
+
+/// A change to a table.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// An epoch's files come in, once.
+    Append { group: GroupName, epoch: Epoch, added: Vec<DataFile> },
+    /// Files are replaced by others that hold the same rows.
+    Replace { removed: BTreeSet<String>, added: Vec<DataFile> },
+}
+
+/// What to do about a change.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// Write these actions as the next version.
+    Write { actions: Vec<Action>, transaction: Option<Transaction> },
+    /// The table has it already.
+    Done,
+    /// A file to be replaced is not part of the table.
+    Superseded { path: String },
+}
+
+impl Change {
+    /// Decides by the state; `now_ms` stands in the log for people and for vacuums of other programs.
+    pub(super) fn decide(&self, state: &State, now_ms: i64) -> Decision {
+        match self {
+            Self::Append { group, epoch, added } => {
+                let version = transaction_version(*epoch);
+                if state.transactions.get(&group.0).is_some_and(|seen| *seen >= version) {
+                    return Decision::Done;
+                }
+                let actions = added.iter().map(|f| Action::Add(add(f, now_ms, true))).collect();
+                Decision::Write { actions, transaction: Some(Transaction::new(&group.0, version)) }
+            }
+            Self::Replace { removed, added } => {
+                let live: HashMap<&str, &DataFile> = state.files.files.iter().map(|f| (f.path.as_str(), f)).collect();
+                let mut actions = Vec::with_capacity(removed.len() + added.len());
+                for path in removed {
+                    let Some(file) = live.get(path.as_str()) else { return Decision::Superseded { path: path.clone() } };
+                    actions.push(Action::Remove(remove(file, now_ms)));
+                }
+                actions.extend(added.iter().map(|f| Action::Add(add(f, now_ms, false))));
+                Decision::Write { actions, transaction: None }
+            }
+        }
+    }
+
+    /// The table's files once the change is committed as `version`.
+    pub(super) fn apply(&self, files: &TableFiles, version: i64) -> TableFiles {
+        let mut next = TableFiles { version, files: Vec::with_capacity(files.files.len() + self.added().len()) };
+        match self {
+            Self::Append { .. } => next.files.extend(files.files.iter().cloned()),
+            Self::Replace { removed, .. } => next.files.extend(files.files.iter().filter(|f| !removed.contains(&f.path)).cloned()),
+        }
+        next.files.extend(self.added().iter().cloned());
+        next
+    }
+
+    fn added(&self) -> &[DataFile] {
+        match self {
+            Self::Append { added, .. } | Self::Replace { added, .. } => added,
+        }
+    }
+}
+
+/// Delta's transaction versions are signed.
+pub(super) fn transaction_version(epoch: Epoch) -> i64 {
+    i64::try_from(epoch.0).unwrap_or(i64::MAX)
+}
+
+fn partition(file: &DataFile) -> HashMap<String, Option<String>> {
+    HashMap::from([(DATE_COLUMN.to_owned(), Some(file.date.clone()))])
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn add(file: &DataFile, now_ms: i64, data_change: bool) -> Add {
+    Add {
+        path: file.path.clone(),
+        partition_values: partition(file),
+        size: signed(file.size_bytes),
+        modification_time: now_ms,
+        data_change,
+        stats: Some(file.stats.clone()),
+        ..Add::default()
+    }
+}
+
+fn remove(file: &DataFile, now_ms: i64) -> Remove {
+    Remove {
+        path: file.path.clone(),
+        data_change: false,
+        deletion_timestamp: Some(now_ms),
+        extended_file_metadata: Some(true),
+        partition_values: Some(partition(file)),
+        size: Some(signed(file.size_bytes)),
+        ..Remove::default()
+    }
+}

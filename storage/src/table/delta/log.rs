@@ -1,0 +1,193 @@
+//! One table's Delta log: its state in memory, and appending to it. Decisions stand in `commit`.
+
+use super::commit::{Change, Decision};
+use super::delta;
+use crate::error::StorageError;
+use crate::metrics::Metric;
+use afferent_engine::clock::{Clock, SystemClock};
+use afferent_engine::schema::TableName;
+use afferent_engine::table::{DataFile, TableFiles};
+use deltalake_core::kernel::transaction::{CommitData, TransactionError};
+use deltalake_core::kernel::{Action, Transaction};
+use deltalake_core::logstore::{CommitOrBytes, LogStoreRef};
+use deltalake_core::protocol::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::table::state::DeltaTableState;
+use deltalake_core::{DeltaTable, DeltaTableError};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Commits after which the log is folded into a Delta checkpoint.
+const FOLD_EVERY_COMMITS: u64 = 64;
+
+/// Log entries older than this that a checkpoint covers are removed: how far back other programs can travel in time.
+const LOG_KEPT_MS: i64 = 3_600_000;
+
+/// How often a commit is tried against other writers.
+const ATTEMPTS_MAX: u32 = 16;
+
+/// A table as of a version.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) files: Arc<TableFiles>,
+    /// Newest epoch per group.
+    pub(super) transactions: HashMap<String, i64>,
+}
+
+/// A table's log and its state.
+#[derive(Debug)]
+pub(super) struct TableLog {
+    name: TableName,
+    store: LogStoreRef,
+    state: State,
+    /// The state as it was read, for transactions of groups that were not asked for yet. It lags behind `state`, but only by our own commits.
+    read: Option<DeltaTableState>,
+    commits_since_fold: u64,
+}
+
+impl TableLog {
+    /// Takes over what was read of a log.
+    pub(super) fn of(name: &TableName, opened: &DeltaTable) -> Result<Self, StorageError> {
+        let read = opened.snapshot().map_err(|source| delta(name, "read its log", source))?.clone();
+        let state = state_of(name, &read)?;
+        // How long ago the last fold was is not known after a start, so a long log is folded at the first occasion.
+        let commits_since_fold = u64::try_from(state.files.version).unwrap_or_default();
+        Ok(Self { name: name.clone(), store: opened.log_store(), state, read: Some(read), commits_since_fold })
+    }
+
+    pub(super) fn files(&self) -> Arc<TableFiles> {
+        self.state.files.clone()
+    }
+
+    /// Commits a change, or finds it committed; gives the files after it.
+    pub(super) async fn commit(&mut self, change: &Change) -> Result<Arc<TableFiles>, StorageError> {
+        let label = self.name.to_string();
+        for _ in 0..ATTEMPTS_MAX {
+            if let Change::Append { group, .. } = change {
+                self.look_up(&group.0).await?;
+            }
+            let (actions, transaction) = match change.decide(&self.state, SystemClock.now().0) {
+                Decision::Write { actions, transaction } => (actions, transaction),
+                Decision::Done => {
+                    metrics::counter!(Metric::CommitsSkipped.name(), "table" => label).increment(1);
+                    return Ok(self.files());
+                }
+                Decision::Superseded { path } => {
+                    // Another writer may have brought the file in since the log was read.
+                    let known = self.state.files.version;
+                    self.reload().await?;
+                    if self.state.files.version == known {
+                        return Err(StorageError::Superseded { table: label, path });
+                    }
+                    continue;
+                }
+            };
+            let version = self.state.files.version + 1;
+            match self.append(version, actions, transaction.clone(), change).await {
+                Ok(()) => {
+                    self.state.files = Arc::new(change.apply(&self.state.files, version));
+                    if let Some(transaction) = transaction {
+                        self.state.transactions.insert(transaction.app_id, transaction.version);
+                    }
+                    self.commits_since_fold += 1;
+                    metrics::counter!(Metric::CommitsOut.name(), "table" => label).increment(1);
+                    return Ok(self.files());
+                }
+                Err(TransactionError::VersionAlreadyExists(_)) => {
+                    metrics::counter!(Metric::CommitRetries.name(), "table" => label.clone()).increment(1);
+                    tracing::info!(table = %self.name, version, "another writer committed first; reading its entry");
+                    self.reload().await?;
+                }
+                Err(error) => {
+                    // Whether the entry was written is not known: the next attempt starts from what the log says.
+                    self.reload().await?;
+                    return Err(delta(&self.name, "commit", error.into()));
+                }
+            }
+        }
+        Err(StorageError::Contended { table: label, attempts: ATTEMPTS_MAX })
+    }
+
+    async fn append(&self, version: i64, actions: Vec<Action>, transaction: Option<Transaction>, change: &Change) -> Result<(), TransactionError> {
+        let operation = match change {
+            Change::Append { .. } => DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None },
+            Change::Replace { added, .. } => {
+                let target_size = added.iter().map(|f| i64::try_from(f.size_bytes).unwrap_or(i64::MAX)).max().unwrap_or_default();
+                DeltaOperation::Optimize { predicate: None, target_size }
+            }
+        };
+        let data = CommitData::new(actions, operation, HashMap::new(), transaction.into_iter().collect());
+        let entry = CommitOrBytes::LogBytes(data.get_bytes()?);
+        self.store.write_commit_entry(u64::try_from(version).unwrap_or_default(), entry, Default::default()).await
+    }
+
+    /// Makes sure that a group's newest epoch is known.
+    async fn look_up(&mut self, group: &str) -> Result<(), StorageError> {
+        if self.state.transactions.contains_key(group) {
+            return Ok(());
+        }
+        if self.read.is_none() {
+            self.reload().await?;
+        }
+        let Some(read) = &self.read else { return Ok(()) };
+        let seen = read.transaction_version(self.store.as_ref(), group).await.map_err(|source| delta(&self.name, "read its transactions", source))?;
+        // Epochs count from 1.
+        self.state.transactions.insert(group.to_owned(), seen.unwrap_or(0));
+        // What was read is big for a table of many files; later groups are rare and read again.
+        self.read = None;
+        Ok(())
+    }
+
+    async fn reload(&mut self) -> Result<(), StorageError> {
+        let read = DeltaTableState::try_new(self.store.as_ref(), None).await.map_err(|source| delta(&self.name, "read its log", source))?;
+        self.state = state_of(&self.name, &read)?;
+        self.read = Some(read);
+        Ok(())
+    }
+
+    /// The log's store if it is time to fold it; counts from now on.
+    pub(super) fn checkpoint_due(&mut self) -> Option<LogStoreRef> {
+        if self.commits_since_fold < FOLD_EVERY_COMMITS {
+            return None;
+        }
+        self.commits_since_fold = 0;
+        Some(self.store.clone())
+    }
+}
+
+/// Writes a Delta checkpoint of the newest version and removes log entries that it makes superfluous.
+pub(super) async fn fold(name: &TableName, store: LogStoreRef) -> Result<(), StorageError> {
+    let failed = |source| delta(name, "fold its log", source);
+    let mut table = DeltaTable::new(store.clone());
+    table.load().await.map_err(failed)?;
+    create_checkpoint(&table, None).await.map_err(failed)?;
+    let Some(version) = table.version() else { return Ok(()) };
+    let removed = cleanup_expired_logs_for(version, store.as_ref(), SystemClock.now().0 - LOG_KEPT_MS, None).await.map_err(failed)?;
+    tracing::debug!(table = %name, version, removed, "folded the log");
+    Ok(())
+}
+
+fn state_of(name: &TableName, read: &DeltaTableState) -> Result<State, StorageError> {
+    let mut files = Vec::new();
+    for file in read.log_data().iter() {
+        if file.deletion_vector_descriptor().is_some() {
+            return Err(delta(
+                name,
+                "use it",
+                DeltaTableError::Generic("another program added deletion vectors, which this one cannot read".to_owned()),
+            ));
+        }
+        let date = file.partition_values_map().get(crate::layout::DATE_COLUMN).cloned().flatten().unwrap_or_default();
+        let stats = file.stats().unwrap_or_else(|| "{}".to_owned());
+        let row_count = file.num_records().map(|n| n as u64).or_else(|| crate::table::stats::FileStats::parse(&stats).num_records);
+        files.push(DataFile {
+            path: file.path().into_owned(),
+            date,
+            size_bytes: u64::try_from(file.size()).unwrap_or_default(),
+            row_count: row_count.unwrap_or_default(),
+            stats,
+        });
+    }
+    let version = i64::try_from(read.version()).unwrap_or(i64::MAX);
+    Ok(State { files: Arc::new(TableFiles { version, files }), transactions: HashMap::new() })
+}

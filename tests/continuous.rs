@@ -1,0 +1,216 @@
+//! Invariant I3 for every shipped view: the engine run straight = halted and restarted = shuffled within lateness = one plain DataFusion run over the
+//! accepted rows. The engine is the real one on ports in memory; bodies go through the real decoders.
+
+mod input;
+mod rows;
+
+use afferent_engine::checkpoint::GroupName;
+use afferent_engine::clock::ManualClock;
+use afferent_engine::config::EngineConfig;
+use afferent_engine::intake::{Delivery, intake};
+use afferent_engine::live::{Live, LiveFilter};
+use afferent_engine::log::{Decoder, LogName, LogReader, LogWriter, Record, Topic};
+use afferent_engine::query::Program;
+use afferent_engine::schema::{self, TableName};
+use afferent_engine::sim::{MemoryCheckpoints, MemoryLog, MemoryTables};
+use afferent_engine::supervisor::{EngineParts, start};
+use afferent_engine::time::{EventTime, WallTime};
+use afferent_ingest::decoder::{Decoders, Limits};
+use afferent_queries::dimensions::Dimensions;
+use afferent_queries::plan::shipped;
+use afferent_queries::run::once::run_once;
+use arrow::record_batch::RecordBatch;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+struct World {
+    dimensions: Arc<Dimensions>,
+    log: Arc<MemoryLog>,
+    tables: Arc<MemoryTables>,
+    checkpoints: Arc<MemoryCheckpoints>,
+}
+
+fn dimensions() -> Arc<Dimensions> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("continuous");
+    Arc::new(Dimensions::load(Some(&folder.join("inventory.yaml")), Some(&folder.join("slo")), None).unwrap())
+}
+
+fn decoders() -> Arc<Decoders> {
+    Arc::new(Decoders::new(Limits {
+        inflated_bytes_max: 32 << 20,
+        future_ms_max: 300_000,
+        series_labels_max: 64,
+        label_bytes_max: 16 << 10,
+        known_series_max: 10_000,
+    }))
+}
+
+impl World {
+    fn new() -> Self {
+        Self { dimensions: dimensions(), log: Arc::default(), tables: Arc::default(), checkpoints: Arc::default() }
+    }
+
+    /// Runs the engine over the records; `halt` stops it in the middle of whatever it does after so many milliseconds.
+    async fn run(&self, records: &[Record], halt: Option<u64>) -> Arc<Live> {
+        let (sender, receiver) = intake();
+        let (cancel, halted, live) = (CancellationToken::new(), CancellationToken::new(), Arc::new(Live::default()));
+        let decoders = decoders();
+        let parts = EngineParts {
+            config: EngineConfig { tick_ms: 200, checkpoint_interval_ms: if halt.is_some() { 50 } else { 500 }, ..EngineConfig::default() },
+            group: GroupName::of_partition(0),
+            writer: "test".into(),
+            logs: Topic::ALL.into_iter().map(LogName::first).collect(),
+            intake: receiver,
+            log: self.log.clone(),
+            decoder: decoders.clone(),
+            tables: self.tables.clone(),
+            checkpoints: self.checkpoints.clone(),
+            history: self.tables.clone(),
+            views: shipped(&self.dimensions).unwrap(),
+            inventory: self.dimensions.inventory.clone(),
+            live: live.clone(),
+            clock: Arc::new(ManualClock::at(WallTime(input::START_MS))),
+            cancel: cancel.clone(),
+            halt: halted.clone(),
+        };
+        let handle = start(parts).unwrap();
+        for record in records {
+            let log = LogName::first(record.format.topic());
+            let position = self.log.append(log, record.clone()).await.unwrap();
+            let place = loop {
+                // A loaded machine may keep the queue full for long; waiting is all a sender can do.
+                match sender.reserve().await {
+                    Ok(place) => break place,
+                    Err(error) => assert!(error.to_string().contains("behind"), "{error}"),
+                }
+            };
+            place.deliver(Delivery { log, position, decoded: decoders.decode(record).unwrap(), record: record.clone() });
+        }
+        match halt {
+            Some(after_ms) => {
+                tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                halted.cancel();
+                drop(handle.join().await);
+            }
+            None => {
+                // Two ticks after the last record everything is shown.
+                let (_, end) = self.log.bounds(LogName::first(Topic::Events)).await.unwrap();
+                let (_, metrics_end) = self.log.bounds(LogName::first(Topic::Metrics)).await.unwrap();
+                let reached = |name: &str, end| live.view().status.logs.get(name).is_some_and(|l| l.next >= end);
+                while !(reached("events/0", end) && reached("metrics/0", metrics_end)) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                tokio::time::sleep(Duration::from_millis(600)).await;
+                cancel.cancel();
+                handle.join().await.unwrap();
+            }
+        }
+        live
+    }
+
+    /// All rows of a table: published ones, then those in memory.
+    fn table(&self, live: &Live, name: &str) -> Vec<RecordBatch> {
+        let (view, name) = (live.view(), TableName::new(name));
+        let mut rows = view.files.get(&name).map(|f| self.tables.rows(f)).unwrap_or_default();
+        rows.extend(view.live.get(&name).map(|l| l.scan(&LiveFilter::default())).unwrap_or_default());
+        rows
+    }
+
+    /// Rows of every view as a reader sees them, without the envelope.
+    fn views(&self, live: &Live) -> BTreeMap<String, Vec<String>> {
+        let plans = shipped(&self.dimensions).unwrap();
+        plans
+            .iter()
+            .map(|view| {
+                let rows = self.table(live, view.spec.name.as_str());
+                (view.spec.name.to_string(), rows::newest(&rows, &view.spec.key, &view.spec.schema))
+            })
+            .collect()
+    }
+
+    /// The same by one plain run over the accepted rows, each view over the plain rows of the views it reads.
+    async fn plain(&self, live: &Live) -> BTreeMap<String, Vec<String>> {
+        let view = live.view();
+        let as_of = view.status.as_of.unwrap_or(EventTime(0));
+        let panes = rows::panes(&self.table(live, schema::ROLLUP_1M), &self.table(live, schema::SERIES));
+        let events = self.table(live, schema::EVENTS);
+        let mut relations: Vec<(String, Vec<RecordBatch>)> = vec![("panes".into(), panes), ("events".into(), events)];
+        let mut out = BTreeMap::new();
+        for plan in shipped(&self.dimensions).unwrap() {
+            let name = plan.spec.name.to_string();
+            let rows = run_once(&plan.spec.sql, relations.clone(), &self.dimensions, as_of).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+            out.insert(name.clone(), rows::plain(&rows, &plan.spec.schema));
+            let rows = if rows.is_empty() { vec![RecordBatch::new_empty(plan.spec.schema.clone())] } else { rows };
+            relations.push((name, rows));
+        }
+        out
+    }
+}
+
+fn assert_same(what: &str, got: &BTreeMap<String, Vec<String>>, want: &BTreeMap<String, Vec<String>>) {
+    for (view, rows) in want {
+        let others = got.get(view).unwrap_or_else(|| panic!("{what}: {view} is missing"));
+        let missing: Vec<&String> = rows.iter().filter(|r| !others.contains(r)).take(3).collect();
+        let surplus: Vec<&String> = others.iter().filter(|r| !rows.contains(r)).take(3).collect();
+        assert!(
+            missing.is_empty() && surplus.is_empty() && others.len() == rows.len(),
+            "{what}: {view}: {} rows, {} expected\nmissing {missing:#?}\nsurplus {surplus:#?}",
+            others.len(),
+            rows.len()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_shipped_view_equals_one_plain_run() {
+    let records = input::records();
+    let straight = World::new();
+    let live = straight.run(&records, None).await;
+    let got = straight.views(&live);
+    let empty: Vec<&String> = got.iter().filter(|(_, rows)| rows.is_empty()).map(|(name, _)| name).collect();
+    assert!(empty.is_empty(), "the input must reach every view, but {empty:?} have no row");
+    let plain = straight.plain(&live).await;
+    assert_same("straight run against plain DataFusion", &got, &plain);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_shipped_view_survives_restarts() {
+    let records = input::records();
+    let straight = World::new();
+    let live = straight.run(&records, None).await;
+    let want = straight.views(&live);
+    for every in [40, 90] {
+        let broken = World::new();
+        for (i, part) in records.chunks(every).enumerate() {
+            broken.run(part, Some(i as u64 % 5 * 60)).await;
+        }
+        let live = broken.run(&[], None).await;
+        assert_same(&format!("halted every {every} records"), &broken.views(&live), &want);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_shipped_view_is_the_same_shuffled_within_lateness() {
+    let straight = World::new();
+    let live = straight.run(&input::records(), None).await;
+    let want = straight.views(&live);
+    for seed in [1, 2] {
+        let shuffled = World::new();
+        let live = shuffled.run(&input::shuffled(seed), None).await;
+        assert_same(&format!("shuffled with seed {seed}"), &shuffled.views(&live), &want);
+    }
+}
+
+/// A plan of every shape is among the shipped ones, so that the tests above speak for all four.
+#[test]
+fn every_shape_is_shipped() {
+    let views = shipped(&dimensions()).unwrap();
+    let count = |is: fn(&Program) -> bool| views.iter().filter(|v| is(&v.program)).count();
+    assert!(count(|p| matches!(p, Program::Window(_))) > 0);
+    assert!(count(|p| matches!(p, Program::Keyed(_))) > 0);
+    assert!(count(|p| matches!(p, Program::Fold(_))) > 0);
+    assert!(count(|p| matches!(p, Program::Snapshot(_))) > 0);
+}

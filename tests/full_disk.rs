@@ -1,0 +1,94 @@
+//! A disk without room: writers are told to come back, nothing acknowledged is lost, and it goes on by itself when there is room again.
+
+use crate::program;
+use afferent_tests::door::Door;
+use afferent_tests::rows;
+use afferent_tests::server::Server;
+use afferent_tests::wire;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const CONFIG: &str = "
+[log]
+segment_bytes = 1048576
+bytes_max = 1073741824
+[engine]
+checkpoint_s = 2
+";
+
+/// Size of the small file system, and of the file that is taken away to make room again.
+const DISK_BYTES: u64 = 48 << 20;
+const BALLAST_BYTES: usize = 24 << 20;
+
+/// A file system in memory that is unmounted when the test ends.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: &Path) -> Option<Self> {
+        let place = folder.join("disk");
+        fs::create_dir_all(&place).ok()?;
+        let options = format!("size={DISK_BYTES}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&place).output().ok()?;
+        mounted.status.success().then_some(Self(place))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        Command::new("umount").arg("-l").arg(&self.0).status().ok();
+    }
+}
+
+#[test]
+fn a_full_disk_is_answered_503_and_goes_on_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(folder.path()) else {
+        eprintln!("skipped a_full_disk_is_answered_503_and_goes_on_when_there_is_room: only root can mount a small file system");
+        return;
+    };
+    let ballast = disk.0.join("ballast");
+    fs::write(&ballast, vec![1u8; BALLAST_BYTES]).unwrap();
+    let mut server = Server::start(program(), &disk.0.join("server"), CONFIG).unwrap();
+    let door = server.door();
+    let mut acknowledged = 0;
+    let full = (0..5000).any(|n| match post(&door, n) {
+        503 => true,
+        status => {
+            assert!(status < 300, "body {n} was answered {status}");
+            acknowledged += 1;
+            false
+        }
+    });
+    assert!(full, "the disk never got full");
+    assert_eq!(post(&door, 100_000), 503, "it stays full");
+    assert_eq!(door.get("/healthz").unwrap().status, 200, "it goes on answering");
+    fs::remove_file(&ballast).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while post(&door, 100_000) >= 300 {
+        assert!(Instant::now() < deadline, "still refused a minute after there was room");
+        thread::sleep(Duration::from_millis(200));
+    }
+    acknowledged += 1;
+    let refused_twice = count(&door) - i64::from(acknowledged) * i64::from(SAMPLES);
+    assert_eq!(refused_twice, 0, "every acknowledged sample, and no refused one");
+    server.kill().unwrap();
+    server.restart().unwrap();
+    assert_eq!(count(&door), i64::from(acknowledged) * i64::from(SAMPLES), "after a kill");
+}
+
+const SAMPLES: u32 = 4000;
+
+/// One body of noise that does not compress; its status.
+fn post(door: &Door, n: u32) -> u16 {
+    let noise = |k: u32| f64::from_bits((u64::from(n) << 32 | u64::from(k)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2);
+    let series = |k: u32| wire::series(&[("__name__", "noise"), ("k", &format!("{k:04}"))], &[(1_767_225_600_000 + i64::from(n) * 100, noise(k))]);
+    let body = wire::body_v1((0..SAMPLES).map(series).collect());
+    door.write_v1("noise", &body).unwrap().status
+}
+
+fn count(door: &Door) -> i64 {
+    rows::one_int(door, "SELECT count(*) FROM samples WHERE metric = 'noise'").unwrap()
+}

@@ -1,0 +1,138 @@
+//! Real Prometheus servers with real node exporters against the real program, which is killed meanwhile; then both accounts are compared bit for bit.
+
+use crate::program;
+use afferent_tests::ledger::Key;
+use afferent_tests::prometheus::{NodeExporter, Prometheus, Protocol, installed, series_name};
+use afferent_tests::rows;
+use afferent_tests::server::Server;
+use afferent_tests::skip::{skip, soak_seconds};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const CONFIG: &str = "
+[engine]
+checkpoint_s = 3
+[sql]
+rows_max = 100000000
+seconds_max = 60
+";
+
+const KILLS: u64 = 3;
+
+/// How much at the very start may be missing.
+const START_MS_MAX: i64 = 15_000;
+
+/// How long the senders may take to catch up after the last kill.
+const CATCH_UP: Duration = Duration::from_secs(60);
+
+#[test]
+fn both_halves_of_the_hosts_are_what_their_prometheus_servers_hold() {
+    let (Some(prometheus), Some(exporter)) = (installed("prometheus"), installed("prometheus-node-exporter")) else {
+        return skip("both_halves_of_the_hosts_are_what_their_prometheus_servers_hold", "apt-get install prometheus prometheus-node-exporter");
+    };
+    let seconds = soak_seconds(40);
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(program(), folder.path(), CONFIG).unwrap();
+    let write_url = format!("{}/api/v1/write", server.base());
+    let second = std::env::var("AFFERENT_PROMETHEUS_3").ok().map(PathBuf::from);
+    let programs = [(&prometheus, Protocol::V1), second.as_ref().map_or((&prometheus, Protocol::V1), |path| (path, Protocol::V2))];
+    let exporters: Vec<NodeExporter> = (0..2).map(|n| NodeExporter::start(&exporter, &folder.path().join(format!("host-{n}"))).unwrap()).collect();
+    let half = |n: usize| {
+        let (path, protocol) = programs[n];
+        let (name, targets) = (format!("half-{n}"), [exporters[n].address.as_str()]);
+        Prometheus::start(path, &folder.path().join(&name), &targets, &write_url, &name, protocol).unwrap()
+    };
+    let halves: Vec<Prometheus> = (0..2).map(half).collect();
+    for kill in 0..KILLS {
+        thread::sleep(Duration::from_millis(seconds * 1000 / (KILLS + 1) + kill * 137));
+        server.kill().unwrap();
+        server.restart().unwrap();
+    }
+    thread::sleep(Duration::from_secs(seconds / (KILLS + 1)));
+    compare(&server, &halves, &exporters, seconds + 120);
+}
+
+fn compare(server: &Server, halves: &[Prometheus], exporters: &[NodeExporter], seconds: u64) {
+    let door = server.door();
+    let newest = "SELECT max(time) FROM metrics.\"up\"";
+    let cut_ms = rows::one_int(&door, newest).unwrap() / 1000;
+    // Everything up to the cut must be there once both senders are past it.
+    let deadline = Instant::now() + CATCH_UP;
+    for exporter in exporters {
+        let statement = format!("SELECT coalesce(max(time), to_timestamp_micros(0)) FROM metrics.\"up\" WHERE instance = '{}'", exporter.address);
+        while rows::one_int(&door, &statement).unwrap() / 1000 < cut_ms + 5000 {
+            assert!(Instant::now() < deadline, "a sender did not catch up:\n{}\n{}", halves[0].log(), halves[1].log());
+            thread::sleep(Duration::from_millis(500));
+        }
+    }
+    // A Prometheus server does not forward what it scraped before its forwarding began, a few scrapes at the very start.
+    let first = "SELECT max(first) FROM (SELECT instance, min(time) AS first FROM metrics.\"up\" GROUP BY instance) AS firsts";
+    let from_ms = rows::one_int(&door, first).unwrap() / 1000;
+    let found = stored(server, from_ms, cut_ms);
+    let mut wanted: BTreeMap<Key, f64> = BTreeMap::new();
+    for half in halves {
+        wanted.extend(half.samples(cut_ms, seconds).unwrap());
+    }
+    let earliest_ms = wanted.keys().map(|(_, time)| *time).min().expect("samples");
+    assert!(from_ms - earliest_ms < START_MS_MAX, "the first {} ms are missing", from_ms - earliest_ms);
+    wanted.retain(|(_, time), _| *time >= from_ms);
+    assert!(wanted.len() > 20_000, "Prometheus holds only {} samples", wanted.len());
+    let mut differences = Vec::new();
+    for (key, value) in &wanted {
+        match found.get(key) {
+            None => differences.push(format!("{key:?} is missing")),
+            // The API prints every NaN alike.
+            Some(stored) if stored.to_bits() != value.to_bits() && !(stored.is_nan() && value.is_nan()) => {
+                differences.push(format!("{key:?} is {stored}, in Prometheus {value}"));
+            }
+            Some(_) => {}
+        }
+    }
+    differences.extend(found.keys().filter(|key| !wanted.contains_key(*key)).map(|key| format!("{key:?} is not in Prometheus")));
+    let count = differences.len();
+    differences.truncate(20);
+    assert!(count == 0, "{count} differences among {} samples:\n{}", wanted.len(), differences.join("\n"));
+    let instances = rows::one_int(&door, "SELECT count(DISTINCT instance) FROM metrics.\"node_load1\"").unwrap();
+    assert_eq!(instances, 2, "both halves of the hosts stand in one relation");
+}
+
+/// Every float sample between the two instants, bit for bit; none may stand twice.
+fn stored(server: &Server, from_ms: i64, cut_ms: i64) -> BTreeMap<Key, f64> {
+    let door = server.door();
+    let mut names: BTreeMap<i64, String> = BTreeMap::new();
+    for batch in rows::batches(&door, "SELECT series_id, CAST(metric AS VARCHAR) AS metric, labels FROM series").unwrap() {
+        for row in 0..batch.num_rows() {
+            names.insert(batch.column(0).as_primitive::<Int64Type>().value(row), name_of(&batch, row));
+        }
+    }
+    let statement = format!(
+        "SELECT series_id, time, value FROM samples
+         WHERE value IS NOT NULL AND time >= to_timestamp_millis({from_ms}) AND time <= to_timestamp_millis({cut_ms})"
+    );
+    let mut found = BTreeMap::new();
+    for batch in rows::batches(&door, &statement).unwrap() {
+        let (ids, values) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(2).as_primitive::<Float64Type>());
+        let times = batch.column(1).as_primitive::<TimestampMicrosecondType>();
+        for row in 0..batch.num_rows() {
+            let name = names.get(&ids.value(row)).unwrap_or_else(|| panic!("series {} is not described", ids.value(row)));
+            let key = (name.clone(), times.value(row) / 1000);
+            assert!(found.insert(key.clone(), values.value(row)).is_none(), "{key:?} stands twice");
+        }
+    }
+    found
+}
+
+fn name_of(batch: &RecordBatch, row: usize) -> String {
+    let text = |array: &dyn Array| cast(array, &DataType::Utf8).unwrap();
+    let metric = text(batch.column(1));
+    let entries = batch.column(2).as_map().value(row);
+    let (names, values) = (text(entries.column(0)), text(entries.column(1)));
+    let (names, values) = (names.as_string::<i32>(), values.as_string::<i32>());
+    let labels = (0..entries.len()).map(|n| (names.value(n), values.value(n)));
+    series_name(labels.chain([("__name__", metric.as_string::<i32>().value(row))]))
+}

@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+
+pub mod door;
+pub mod ledger;
+pub mod oracle;
+pub mod prometheus;
+pub mod rows;
+pub mod server;
+pub mod skip;
+pub mod wire;

@@ -1,0 +1,198 @@
+//! The real program as a process: started on a free port, killed at any moment, started again on the same folder.
+
+use crate::door::Door;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs::{self, File, OpenOptions};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longest start, replay of the log included.
+const READY_WAIT: Duration = Duration::from_secs(120);
+
+/// Longest graceful stop.
+const STOP_WAIT: Duration = Duration::from_secs(60);
+
+/// A server on a folder of its own.
+#[derive(Debug)]
+pub struct Server {
+    program: PathBuf,
+    folder: PathBuf,
+    config: String,
+    port: u16,
+    child: Option<Child>,
+}
+
+/// A port nobody listens on at the moment.
+///
+/// # Errors
+/// When the machine has none left.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+impl Server {
+    /// Starts the program on `folder` with a configuration file of this text, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it ends or does not get ready; the end of its log is part of the error.
+    pub fn start(program: &Path, folder: &Path, config: &str) -> Result<Self> {
+        let mut server = Self { program: program.to_owned(), folder: folder.to_owned(), config: config.to_owned(), port: free_port()?, child: None };
+        server.spawn()?;
+        server.wait_ready()?;
+        Ok(server)
+    }
+
+    /// A client of it.
+    pub fn door(&self) -> Door {
+        Door::new(self.base())
+    }
+
+    /// Its address.
+    pub fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its folder of data.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// What it logged so far, over all its lives.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Starts the process; it may not be ready yet.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn spawn(&mut self) -> Result<()> {
+        ensure!(self.child.is_none(), "the server runs already");
+        fs::create_dir_all(self.data())?;
+        let config = self.folder.join("afferent.toml");
+        fs::write(&config, &self.config)?;
+        let log = OpenOptions::new().create(true).append(true).open(self.log_file())?;
+        let mut command = Command::new(&self.program);
+        command.arg("serve").arg("--config").arg(&config).arg("--data").arg(self.data());
+        command.args(["--listen", &format!("127.0.0.1:{}", self.port)]).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.child = Some(command.spawn().with_context(|| self.program.display().to_string())?);
+        Ok(())
+    }
+
+    /// Waits until `/readyz` says 200.
+    ///
+    /// # Errors
+    /// When the process ended or takes too long.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let door = self.door();
+        let deadline = Instant::now() + READY_WAIT;
+        while Instant::now() < deadline {
+            if let Some(child) = &mut self.child
+                && let Some(status) = child.try_wait()?
+            {
+                bail!("the server ended with {status}:\n{}", self.log_tail());
+            }
+            if door.get("/readyz").is_ok_and(|answer| answer.status == 200) {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        bail!("the server was not ready after {} s:\n{}", READY_WAIT.as_secs(), self.log_tail())
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// When it did not run.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the server does not run")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        let mut child = self.child.take().context("the server does not run")?;
+        Command::new("kill").arg("-TERM").arg(child.id().to_string()).status()?;
+        let deadline = Instant::now() + STOP_WAIT;
+        while Instant::now() < deadline {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        child.kill()?;
+        child.wait()?;
+        bail!("the server did not stop within {} s:\n{}", STOP_WAIT.as_secs(), self.log_tail())
+    }
+
+    /// Starts again and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn restart(&mut self) -> Result<()> {
+        self.spawn()?;
+        self.wait_ready()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+
+    fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // The folder goes away with the test; nothing is left to be flushed for.
+            child.kill().ok();
+            child.wait().ok();
+        }
+        if thread::panicking() {
+            eprintln!("the server's log ends with:\n{}", self.log_tail());
+        }
+    }
+}
+
+/// Any other program that a test runs: killed when it is dropped, its output in a file.
+#[derive(Debug)]
+pub struct Helper {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Helper {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn spawn(command: &mut Command, log: &Path) -> Result<Self> {
+        let out = File::create(log)?;
+        let child = command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn();
+        Ok(Self { child: child.with_context(|| format!("{command:?}"))?, log: log.to_owned() })
+    }
+
+    /// What it printed.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
