@@ -211,9 +211,9 @@ fn a_bad_configuration_is_named_with_file_line_and_key() {
     let slo_file = format!("[files]\nslo = {slo:?}\n");
     let price_file = format!("[files]\nprices = {:?}\n", folder.path().join("prices.json"));
     let cases = [
-        ("[server]\nlisten = \"127.0.0.1:9600\"\n[engine]\nlatenes_s = 5\n", vec!["latenes_s", "lateness_s", ":4"]),
-        ("[engine]\nlateness_s = \"long\"\n", vec!["lateness_s", ":2"]),
-        ("[engine]\ncheckpoint_s = 0\n", vec!["checkpoint_s", "0"]),
+        ("[server]\nlisten = \"127.0.0.1:9600\"\n[engine]\nlatenes_ms = 5\n", vec!["latenes_ms", "lateness_ms", ":4"]),
+        ("[engine]\nlateness_ms = \"long\"\n", vec!["lateness_ms", ":2"]),
+        ("[engine]\ncheckpoint_interval_ms = 0\n", vec!["checkpoint_interval_ms", "0"]),
         ("[server\n", vec![":1"]),
         (slo_file.as_str(), vec!["bad.yaml"]),
         (price_file.as_str(), vec!["prices.json"]),

@@ -16,7 +16,7 @@ const CONFIG: &str = "
 segment_bytes = 1048576
 bytes_max = 1073741824
 [engine]
-checkpoint_s = 2
+checkpoint_interval_ms = 2000
 ";
 
 /// Size of the small file system, and of the file that is taken away to make room again.

@@ -18,7 +18,7 @@ const CONFIG: &str = "
 [log]
 segment_bytes = 65536
 [engine]
-checkpoint_s = 2
+checkpoint_interval_ms = 2000
 [maintain]
 interval_s = 2
 [sql]

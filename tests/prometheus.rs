@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const CONFIG: &str = "
 [engine]
-checkpoint_s = 3
+checkpoint_interval_ms = 3000
 [sql]
 rows_max = 100000000
 seconds_max = 60

@@ -46,7 +46,7 @@ fn duckdb_and_deltalake_read_every_table_and_agree() {
         Err(reason) => return skip(name, &reason),
     };
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(program(), folder.path(), "[engine]\ncheckpoint_s = 1\n[maintain]\ninterval_s = 1\n").unwrap();
+    let mut server = Server::start(program(), folder.path(), "[engine]\ncheckpoint_interval_ms = 1000\n[maintain]\ninterval_s = 1\n").unwrap();
     let door = server.door();
     fill(&door);
     // A graceful stop leaves nothing behind in memory.

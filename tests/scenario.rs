@@ -81,7 +81,7 @@ fn config(folder: &Path) -> String {
     fs::write(slo.join("all.yaml"), openslo()).unwrap();
     let prices = folder.join("prices.json");
     fs::write(&prices, PRICES).unwrap();
-    format!("[files]\nslo = {slo:?}\nprices = {prices:?}\n[engine]\ncheckpoint_s = 5\n")
+    format!("[files]\nslo = {slo:?}\nprices = {prices:?}\n[engine]\ncheckpoint_interval_ms = 5000\n")
 }
 
 #[test]

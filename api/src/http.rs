@@ -11,7 +11,7 @@ use crate::{cards, openapi, ops, sql, stats, status};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
@@ -112,7 +112,7 @@ async fn every_request(request: Request, next: Next) -> Response<Body> {
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     drop(in_flight);
     let mut response = match answered {
-        Ok(response) => common_shape(&method, response),
+        Ok(response) => common_shape(&method, &path, response),
         Err(_) => {
             tracing::error!(request_id = ?id, %method, path, "a handler panicked");
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the handler failed; this is a bug of ours").into_response()
@@ -152,19 +152,13 @@ impl Drop for InFlight {
     }
 }
 
-/// The router answers 405 with an empty body; here it gets one.
-fn common_shape(method: &Method, response: Response<Body>) -> Response<Body> {
+/// The router answers 405 with an empty body; here it gets one. (The header Allow is added further out.)
+fn common_shape(method: &Method, path: &str, response: Response<Body>) -> Response<Body> {
     if response.status() != StatusCode::METHOD_NOT_ALLOWED || response.headers().contains_key(CONTENT_TYPE) {
         return response;
     }
-    let allow = response.headers().get(ALLOW).cloned();
-    let allowed = allow.as_ref().and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-    let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not possible here")).hint(format!("allowed: {allowed}"));
-    let mut shaped = error.into_response();
-    if let Some(allow) = allow {
-        shaped.headers_mut().insert(ALLOW, allow);
-    }
-    shaped
+    let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not possible at {path}"));
+    error.hint(format!("possible here: {}", openapi::methods(path).join(", "))).into_response()
 }
 
 fn request_id(request: &Request) -> HeaderValue {

@@ -42,6 +42,11 @@ pub fn paths() -> Vec<String> {
     paths
 }
 
+/// The methods of a path, in capitals.
+pub fn methods(path: &str) -> Vec<String> {
+    operations().filter(|(known, _, _)| *known == path).map(|(_, method, _)| method.to_uppercase()).collect()
+}
+
 /// A page of plain text for whoever opens the address in a browser.
 pub fn landing_text() -> String {
     let mut out = format!("afferent {}\n\n", env!("CARGO_PKG_VERSION"));

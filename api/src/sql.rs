@@ -9,7 +9,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::nearest::nearest;
 use crate::state::AppState;
 use afferent_engine::status::Status;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 
 /// Bytes of a request body: a statement and its JSON dress.
 const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes that are read of a body that is too large.
+const DROPPED_BYTES_MAX: usize = 16 << 20;
 
 /// How long a body may take to arrive.
 const BODY_WAIT: Duration = Duration::from_secs(10);
@@ -74,19 +77,31 @@ pub async fn post(State(state): State<AppState>, request: Request) -> ApiResult 
 }
 
 async fn read(body: Body) -> Result<String, ApiError> {
-    let bytes = match tokio::time::timeout(BODY_WAIT, to_bytes(body, BODY_BYTES_MAX)).await {
-        Err(_) => {
-            let message = format!("the statement did not arrive within {} s", BODY_WAIT.as_secs());
-            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message));
+    let bytes = tokio::time::timeout(BODY_WAIT, gather(body)).await.map_err(|_| {
+        let message = format!("the statement did not arrive within {} s", BODY_WAIT.as_secs());
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
+    })??;
+    String::from_utf8(bytes).map_err(|e| ApiError::invalid(format!("the statement is not UTF-8 at byte {}", e.utf8_error().valid_up_to())))
+}
+
+/// The body's bytes. What is too large is read on for a while and dropped, because a client that still writes would not see the answer.
+async fn gather(body: Body) -> Result<Vec<u8>, ApiError> {
+    let (mut bytes, mut seen) = (Vec::new(), 0);
+    let mut parts = body.into_data_stream();
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|e| ApiError::invalid(format!("the body broke off: {e}")))?;
+        seen += part.len();
+        if seen <= BODY_BYTES_MAX {
+            bytes.extend_from_slice(&part);
+        } else if seen > DROPPED_BYTES_MAX {
+            break;
         }
-        Ok(Err(error)) => {
-            let too_large = std::error::Error::source(&error).is_some_and(|s| s.is::<http_body_util::LengthLimitError>());
-            let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
-            return Err(ApiError::new(status, format!("the body could not be read: {error}")).hint(format!("at most {BODY_BYTES_MAX} bytes")));
-        }
-        Ok(Ok(bytes)) => bytes,
-    };
-    String::from_utf8(bytes.into()).map_err(|e| ApiError::invalid(format!("the statement is not UTF-8 at byte {}", e.utf8_error().valid_up_to())))
+    }
+    if seen > BODY_BYTES_MAX {
+        let error = ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {BODY_BYTES_MAX} bytes"));
+        return Err(error.hint("a statement this long is generated: read its values from a table instead"));
+    }
+    Ok(bytes)
 }
 
 fn parameters(uri: &Uri) -> Result<Question, ApiError> {

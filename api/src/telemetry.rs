@@ -11,12 +11,16 @@ use tracing_subscriber::filter::ParseError;
 /// Bounds of every histogram of seconds: from a sync of the disk to a long query.
 const SECONDS_BOUNDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
+/// Libraries whose INFO is a tale of their inner life; `telemetry.log_level` can name them to hear it.
+const QUIET: &str = "buoyant_kernel=error,deltalake_core=warn,datafusion=warn,object_store=warn";
+
 /// Parses the directives of `telemetry.log_level`.
 ///
 /// # Errors
 /// Says which directive is wrong.
 pub fn filter(directives: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().parse(directives)
+    // A later directive for the same target replaces the earlier one.
+    EnvFilter::builder().parse(format!("{QUIET},{directives}"))
 }
 
 /// True where log lines are for people.
@@ -35,7 +39,7 @@ pub fn start_logs(config: &TelemetryConfig) {
     let started = if is_human(config.log_format) {
         lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
     } else {
-        lines.json().flatten_event(true).try_init()
+        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
     };
     if let Err(error) = started {
         tracing::debug!(%error, "logging was started before");

@@ -42,7 +42,9 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 pub struct Server {
     address: SocketAddr,
     state: AppState,
-    parts: JoinSet<(Part, Result<()>)>,
+    /// The HTTP server alone: it ends first.
+    http: JoinSet<Ended>,
+    parts: JoinSet<Ended>,
     appender: Appender,
     log: Arc<EmbeddedLog>,
     doors: CancellationToken,
@@ -58,6 +60,9 @@ enum Part {
     Maintainer,
     Upkeep,
 }
+
+/// Which part ended, and how.
+type Ended = (Part, Result<()>);
 
 /// What was opened before anything runs.
 struct Opened {
@@ -140,12 +145,12 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let state = AppState { sql, live, dimensions, clock, config: config.clone(), metrics: metrics.clone(), started_at };
 
     let router = http::router(state.clone(), afferent_ingest::http::router(receivers));
-    let mut parts = JoinSet::new();
+    let (mut http, mut parts) = (JoinSet::new(), JoinSet::new());
     parts.spawn(run_engine(engine));
     parts.spawn(run_maintainer(maintainer, inner.clone()));
     parts.spawn(run_upkeep(metrics, inner.clone()));
-    parts.spawn(run_http(listener, router, config, doors.clone()));
-    Ok(Server { address, state, parts, appender, log, doors, inner, _halt: halt.drop_guard() })
+    http.spawn(run_http(listener, router, config, doors.clone()));
+    Ok(Server { address, state, http, parts, appender, log, doors, inner, _halt: halt.drop_guard() })
 }
 
 /// Names this process in checkpoints.
@@ -162,16 +167,16 @@ fn table_source(store: Store) -> TableSource {
     })
 }
 
-async fn run_engine(engine: EngineHandle) -> (Part, Result<()>) {
+async fn run_engine(engine: EngineHandle) -> Ended {
     (Part::Engine, engine.join().await)
 }
 
-async fn run_maintainer(maintainer: Arc<Maintainer>, stop: CancellationToken) -> (Part, Result<()>) {
+async fn run_maintainer(maintainer: Arc<Maintainer>, stop: CancellationToken) -> Ended {
     maintainer.run(stop).await;
     (Part::Maintainer, Ok(()))
 }
 
-async fn run_upkeep(metrics: PrometheusHandle, stop: CancellationToken) -> (Part, Result<()>) {
+async fn run_upkeep(metrics: PrometheusHandle, stop: CancellationToken) -> Ended {
     loop {
         tokio::select! {
             () = stop.cancelled() => return (Part::Upkeep, Ok(())),
@@ -180,7 +185,7 @@ async fn run_upkeep(metrics: PrometheusHandle, stop: CancellationToken) -> (Part
     }
 }
 
-async fn run_http(listener: TcpListener, router: Router, config: Arc<Config>, stop: CancellationToken) -> (Part, Result<()>) {
+async fn run_http(listener: TcpListener, router: Router, config: Arc<Config>, stop: CancellationToken) -> Ended {
     let served = http::serve(listener, router, &config.server, stop).await;
     (Part::Http, served.map_err(|e| Error::caused(ErrorKind::Unavailable, "the HTTP server failed", e)))
 }
@@ -201,11 +206,15 @@ impl Server {
     /// # Cancel safety
     /// Safe.
     pub async fn failed(&mut self) -> Error {
-        match self.parts.join_next().await {
-            Some(Ok((_, Err(error)))) => error,
-            Some(Ok((part, Ok(())))) => Error::internal(format!("the part {part:?} ended by itself")),
-            Some(Err(error)) => Error::caused(ErrorKind::Internal, "a part of the server died", error),
-            None => Error::internal("nothing runs any more"),
+        let ended = tokio::select! {
+            Some(ended) = self.http.join_next() => ended,
+            Some(ended) = self.parts.join_next() => ended,
+            else => return Error::internal("nothing runs any more"),
+        };
+        match ended {
+            Ok((_, Err(error))) => error,
+            Ok((part, Ok(()))) => Error::internal(format!("the part {part:?} ended by itself")),
+            Err(error) => Error::caused(ErrorKind::Internal, "a part of the server died", error),
         }
     }
 
@@ -235,27 +244,30 @@ impl Server {
     /// Dropping it stops at once, which is safe.
     pub async fn stop(mut self) -> Result<()> {
         self.doors.cancel();
-        let mut outcome = self.join(|part| part == Part::Http).await;
+        let closed = join(&mut self.http).await;
         self.appender.drained().await;
         self.inner.cancel();
-        let rest = self.join(|_| false).await;
-        outcome = outcome.and(rest);
-        outcome.and(self.log.close().await)
+        let stopped = join(&mut self.parts).await;
+        let flushed = self.log.close().await;
+        closed.and(stopped).and(flushed)
     }
+}
 
-    /// Joins parts until one `is_last` or none is left.
-    async fn join(&mut self, is_last: impl Fn(Part) -> bool) -> Result<()> {
-        let mut outcome = Ok(());
-        while let Some(ended) = self.parts.join_next().await {
-            let (part, result) = ended.map_err(|e| Error::caused(ErrorKind::Internal, "a part of the server died", e))?;
-            outcome = outcome.and(result);
-            if is_last(part) {
-                break;
-            }
-        }
-        outcome
+/// Waits for all of them; the first that did not end well is told.
+async fn join(parts: &mut JoinSet<Ended>) -> Result<()> {
+    let mut outcome = Ok(());
+    while let Some(ended) = parts.join_next().await {
+        let result = match ended {
+            Ok((_, result)) => result,
+            Err(error) => Err(Error::caused(ErrorKind::Internal, "a part of the server died", error)),
+        };
+        outcome = outcome.and(result);
     }
+    outcome
 }
 
 /// How often [`Server::ready`] looks.
 const READY_POLL: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests;

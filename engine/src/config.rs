@@ -34,7 +34,7 @@ impl Default for EngineConfig {
             idle_ms: 120_000,
             retry_window_ms: 1_800_000,
             checkpoint_interval_ms: 30_000,
-            buffer_rows_max: 2_000_000,
+            buffer_rows_max: 1_000_000,
             series_max: 2_000_000,
             series_idle_ms: 3_600_000,
             tick_ms: 500,

@@ -10,11 +10,11 @@ fn naive(samples: &BTreeMap<i64, f64>) -> BTreeMap<i64, (u32, f64, f64, i64)> {
         let row = out.entry(start).or_insert((0, 0.0, 0.0, 0));
         row.0 += 1;
         row.1 += value;
-        if let Some((t, before)) = i.checked_sub(1).and_then(|i| finite.get(i)) {
-            if *t >= start - 300_000 {
-                row.2 += if value >= before { value - before } else { *value };
-                row.3 += i64::from(value < before);
-            }
+        if let Some((t, before)) = i.checked_sub(1).and_then(|i| finite.get(i))
+            && *t >= start - 300_000
+        {
+            row.2 += if value >= before { value - before } else { *value };
+            row.3 += i64::from(value < before);
         }
     }
     out

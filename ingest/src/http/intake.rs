@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use bytes::Bytes;
-use http_body_util::LengthLimitError;
+use http_body_util::{BodyExt as _, LengthLimitError};
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,11 +17,18 @@ use std::time::{Duration, Instant};
 /// Refused items named in an answer.
 const NAMED_IN_ANSWER_MAX: usize = 5;
 
+/// Bytes of a refused body that are read and dropped.
+const DRAINED_BYTES_MAX: usize = 64 << 20;
+
+/// How long that may take.
+const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
 /// Reads a body of at most `bytes_max`; room for it is taken before its first byte.
 pub(super) async fn body(shared: &Shared, headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<(Bytes, Hold)> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
     let too_large = |size| Error::TooLarge { what: "the request body", size, max: bytes_max as u64, unit: "bytes" };
     if let Some(size) = declared.filter(|size| *size > bytes_max as u64) {
+        drain(body).await;
         return Err(too_large(size));
     }
     let hold = shared.in_flight.enter(declared.map_or(bytes_max, |size| size as usize))?;
@@ -32,6 +39,21 @@ pub(super) async fn body(shared: &Shared, headers: &HeaderMap, body: Body, bytes
         Ok(Err(cause)) => Err(Error::Body { detail: cause.to_string() }),
         Err(_) => Err(Error::Slow { wait_ms }),
     }
+}
+
+/// Drops a body that is refused by its declared size: a sender that is still writing would not come to read the answer.
+async fn drain(mut body: Body) {
+    let read = async {
+        let mut left = DRAINED_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whoever sends more, or slower, finds the connection closed.
+    drop(tokio::time::timeout(DRAIN_WAIT, read).await);
 }
 
 fn is_too_long(cause: &axum::Error) -> bool {

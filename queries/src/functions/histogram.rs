@@ -247,6 +247,6 @@ impl Buckets {
 
     /// The largest bound that is at most `threshold`.
     pub fn bound(&self, threshold: f64) -> Option<f64> {
-        self.cells.iter().map(|cell| cell.0).filter(|bound| *bound <= threshold).last()
+        self.cells.iter().map(|cell| cell.0).rfind(|bound| *bound <= threshold)
     }
 }

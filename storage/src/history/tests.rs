@@ -63,7 +63,7 @@ proptest! {
 async fn many_series_and_whole_time_are_read() {
     let (_folder, store) = testing::store();
     let rows = testing::grid(MIDNIGHT, 2000, 5);
-    let files = published(&store, &[rows.clone()]).await;
+    let files = published(&store, std::slice::from_ref(&rows)).await;
     let ids: Vec<SeriesId> = (0..1500).map(SeriesId).collect();
     let got = ParquetHistory::new(store).samples(&files, &ids, i64::MIN..i64::MAX).await.unwrap();
     let wanted: Vec<Sample> = rows.into_iter().filter(|r| r.1 < 1500).collect();

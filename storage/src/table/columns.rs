@@ -4,7 +4,7 @@ use crate::error::StorageError;
 use crate::layout::DATE_COLUMN;
 use afferent_engine::schema::TableDef;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use deltalake_core::kernel::{ArrayType, DataType as DeltaType, MapType, StructField};
+use deltalake_core::kernel::{ArrayType, DataType as DeltaType, MapType, StructField, StructType};
 use std::sync::Arc;
 
 /// Columns as readers see them: `date`, then the table's own.
@@ -44,6 +44,10 @@ fn delta_type(kind: &DataType) -> Option<DeltaType> {
         DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if zone.as_ref() == "UTC" => DeltaType::TIMESTAMP,
         DataType::Decimal128(precision, scale) => DeltaType::decimal(*precision, u8::try_from(*scale).ok()?).ok()?,
         DataType::List(item) | DataType::LargeList(item) => ArrayType::new(delta_type(item.data_type())?, item.is_nullable()).into(),
+        DataType::Struct(fields) => {
+            let parts = fields.iter().map(|f| Some(StructField::new(f.name(), delta_type(f.data_type())?, f.is_nullable())));
+            StructType::try_new(parts.collect::<Option<Vec<_>>>()?).ok()?.into()
+        }
         DataType::Map(entries, _) => {
             let DataType::Struct(pair) = entries.data_type() else { return None };
             let [key, value] = pair.as_ref() else { return None };

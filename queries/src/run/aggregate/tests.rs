@@ -156,7 +156,8 @@ fn runs_inside_an_async_task() {
     let batch = fixture::panes(&rows);
     // More calls than a task's cooperative budget allows.
     let count = runtime.block_on(async move {
-        tokio::spawn(async move { (0..300).map(|_| query(&view(WINDOWS[7])).partial(&[batch.slice(0, 50)]).unwrap().num_rows()).sum::<usize>() })
+        tokio::runtime::Handle::current()
+            .spawn(async move { (0..300).map(|_| query(&view(WINDOWS[7])).partial(&[batch.slice(0, 50)]).unwrap().num_rows()).sum::<usize>() })
             .await
             .unwrap()
     });

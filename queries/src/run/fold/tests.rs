@@ -98,13 +98,13 @@ fn check(select: &str, slices: &[(i64, Slice, u8)]) -> Result<(), TestCaseError>
         // Only a part of what was looked at becomes final, in one call or in several.
         let taken = at + 1 + usize::from(choice / 64) % (ahead - at);
         got.push(fold.evaluate(&all[at..taken]).unwrap());
-        if choice % 2 == 0 {
+        if choice.is_multiple_of(2) {
             fold.advance(&all[at..taken]).unwrap()
         } else {
             all[at..taken].iter().for_each(|b| fold.advance(std::slice::from_ref(b)).unwrap())
         }
         at = taken;
-        if choice % 5 == 0 {
+        if choice.is_multiple_of(5) {
             let bytes = fold.save().unwrap();
             let (_, mut fresh) = self::fold(select);
             fresh.load(&bytes).unwrap();

@@ -80,7 +80,7 @@ fn runs_within_a_runtime_that_has_one_thread_only() {
     let (traffic, snapshots) = views();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let count = runtime.block_on(async move {
-        let task = tokio::spawn(async move {
+        let task = tokio::runtime::Handle::current().spawn(async move {
             let inputs = BTreeMap::from([(TableName::new("traffic"), vec![rows(&traffic, 3_000), rows(&traffic, 3_000)])]);
             snapshots.iter().map(|v| query(v).evaluate(&inputs, EventTime(START / 1000 + 60_000_000)).unwrap().num_rows()).sum::<usize>()
         });
