@@ -111,7 +111,7 @@ fn fill(door: &Door) {
         send(door, timeseries, 204);
     }
     // One sample again with another value, and one from long ago.
-    send(door, vec![gauge(START_MS + 60_000, 4711.0)], 204);
+    send(door, vec![gauge(START_MS + (MINUTES - 1) * 60_000, 4711.0)], 204);
     send(door, vec![gauge(START_MS + 61_234, 1.25)], 204);
     let post = |path: &str, body: &Value| {
         let answer = door.post_json(&format!("/api/v1/webhooks/{path}"), body).unwrap();

@@ -21,7 +21,7 @@ use crate::retries::{SeenBodies, SeenEvents};
 use crate::rows::{DeadRow, EventRow, Origin, PaneRow};
 use crate::schema;
 use crate::status::SourceStatus;
-use crate::time::{EventTime, WallTime};
+use crate::time::{EventTime, LOOKBACK_MS, WallTime};
 use crate::views::{FinalPanes, Instants, Views};
 use crate::watermark::Watermark;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -49,6 +49,8 @@ pub struct Pipeline {
     pub(crate) sequence: i64,
     /// Newest event time taken, capped by the future guard of its record.
     pub(crate) as_of: Option<EventTime>,
+    /// When the newest record of any log came in.
+    pub(crate) newest_received: WallTime,
     /// Per series: time and hash of the newest native histogram.
     pub(crate) histograms_seen: HashMap<u32, (i64, u64)>,
     /// Per series: newest time its row in `series` tells.
@@ -94,6 +96,7 @@ impl Pipeline {
             next: BTreeMap::new(),
             sequence: 0,
             as_of: None,
+            newest_received: WallTime::default(),
             histograms_seen: HashMap::new(),
             described_at: HashMap::new(),
             sources: BTreeMap::new(),
@@ -123,6 +126,7 @@ impl Pipeline {
         metrics::counter!(Metric::RecordsIn.name()).increment(1);
         let origin = Origin { source: record.source.clone(), received_at: record.received_at.0, log: log.to_string().into(), position: position.0 };
         let retry = self.bodies.is_retry(&record.source, record.received_at.0, record.body_hash);
+        self.newest_received = self.newest_received.max(record.received_at);
         let source = self.sources.entry(record.source.clone()).or_default();
         source.last_received = source.last_received.max(record.received_at);
         if retry {
@@ -243,7 +247,15 @@ impl Pipeline {
     }
 
     fn instants(&self, now: WallTime) -> Instants {
-        Instants { watermark: self.watermark.current(), frontier: self.panes.frontier(), as_of: self.as_of, now }
+        Instants { watermark: self.watermark.current(), frontier: self.panes.frontier(), as_of: self.as_of_at(now), now }
+    }
+
+    /// What answers are for: the newest event time taken. After live data it goes on with the clock, so that an answer that stands on nothing new
+    /// grows old; after history that was played in, it stays.
+    fn as_of_at(&self, now: WallTime) -> Option<EventTime> {
+        let (newest, received) = (self.as_of?, self.newest_received);
+        let live = newest.0 >= received.0.saturating_sub(LOOKBACK_MS);
+        Some(if live { newest.plus_ms(now.0.saturating_sub(received.0).max(0)) } else { newest })
     }
 
     fn feed_views(&mut self, now: WallTime) {

@@ -56,6 +56,7 @@ struct Scalars {
     as_of: Option<EventTime>,
     watermark: Option<EventTime>,
     newest_received: WallTime,
+    any_received: WallTime,
     frontier: Option<EventTime>,
     sources: BTreeMap<String, Source>,
 }
@@ -168,6 +169,7 @@ impl Pipeline {
             as_of: self.as_of,
             watermark: self.watermark.current(),
             newest_received: self.watermark.newest_received(),
+            any_received: self.newest_received,
             frontier: self.panes.frontier(),
             sources: self.sources.iter().map(source).collect(),
         }
@@ -178,7 +180,7 @@ impl Pipeline {
             let log = LogName::parse(log).ok_or_else(|| Error::corrupt(format!("the state names a log {log:?} that cannot be")))?;
             self.next.insert(log, *at);
         }
-        (self.sequence, self.as_of) = (scalars.sequence, scalars.as_of);
+        (self.sequence, self.as_of, self.newest_received) = (scalars.sequence, scalars.as_of, scalars.any_received);
         self.panes.restore_frontier(scalars.frontier);
         let mut clocks = BTreeMap::new();
         for (name, s) in scalars.sources {

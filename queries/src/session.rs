@@ -67,6 +67,9 @@ impl Drop for Pool {
     }
 }
 
+/// Threads that run queries at most, however many may run at once.
+const POOL_THREADS_MAX: usize = 256;
+
 impl SqlEngine {
     /// An engine over the current state of all tables.
     ///
@@ -74,8 +77,9 @@ impl SqlEngine {
     /// `Invalid` where a limit is out of range; `Internal` where threads cannot be had.
     pub fn new(dimensions: &Dimensions, live: Arc<Live>, tables: TableSource, limits: SqlLimits) -> Result<Self> {
         limits.check()?;
+        // A join may hold its thread long past its limit; with a share of threads for every query, the others go on meanwhile.
         let pool = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(limits.threads)
+            .worker_threads(limits.threads.saturating_mul(limits.concurrent_max).min(POOL_THREADS_MAX))
             .thread_name("afferent-sql")
             .enable_all()
             .build()

@@ -2,10 +2,9 @@
 
 use super::columns::{Columns, Row};
 use super::rows::{AutonomyByRow, AutonomyRow, Burn, FinOpsRow, HealthRow, MttrRow, SloHealth, SloRow, Stamp, Standing, TierRow, TrafficRow};
-use crate::cards::state::STALE_AFTER_MS;
 use crate::state::AppState;
 use afferent_engine::error::{Error, ErrorKind, Result};
-use afferent_engine::time::{EventTime, PANE_MS, WallTime};
+use afferent_engine::time::PANE_MS;
 use afferent_queries::error::Error as QueryError;
 use futures::TryStreamExt as _;
 
@@ -51,12 +50,9 @@ pub fn standing(state: &AppState, view: &str) -> Standing {
 
 /// Every row of `slo_status`, by service and objective.
 ///
-/// The view judges by event time alone. When nothing comes in at all, only the wall clock can tell: then an objective says nothing, wherever it is shown.
-///
 /// # Errors
 /// As the SQL engine says.
 pub async fn slo(state: &AppState) -> Result<Vec<SloRow>> {
-    let now = state.clock.now();
     read(state, "SELECT * FROM slo_status ORDER BY service, slo".to_owned(), |row| {
         let tier = |tier: &'static str, long, short| {
             Ok::<_, Error>(TierRow { tier, long, short, factor: row.float(&format!("{tier}_factor"))?, fires: row.flag(tier)? })
@@ -95,7 +91,7 @@ pub async fn slo(state: &AppState) -> Result<Vec<SloRow>> {
             threshold_ms: row.float("threshold_ms")?,
             p95_ms: row.float("p95_ms")?,
             window_coverage: row.float("window_coverage")?.unwrap_or_default(),
-            status: heard(SloHealth::parse(&row.word("status")?), row.time("window_end")?, now),
+            status: SloHealth::parse(&row.word("status")?),
             stamp: stamp(row)?,
         })
     })
@@ -256,14 +252,6 @@ pub async fn mttr(state: &AppState) -> Result<Vec<MttrRow>> {
         })
     })
     .await
-}
-
-/// A status, or none where its newest slice is too old.
-fn heard(status: SloHealth, window_end: Option<EventTime>, now: WallTime) -> SloHealth {
-    match window_end {
-        Some(end) if now.0.saturating_sub(end.0) <= STALE_AFTER_MS => status,
-        _ => SloHealth::NoData,
-    }
 }
 
 /// A text literal of SQL.

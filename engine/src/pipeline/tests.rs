@@ -272,3 +272,17 @@ async fn a_second_writer_is_fenced() {
     let refused = chain("other").commit(&cut, None, taken).await.map(|_| ()).expect_err("the epoch is taken");
     assert_eq!(refused.kind(), crate::error::ErrorKind::Conflict);
 }
+
+#[test]
+fn answers_grow_old_after_live_data_and_stand_still_after_history() {
+    let as_of = |event_time: i64, received_at: i64, now: i64| {
+        let mut pipeline = Pipeline::new(EngineConfig::default(), vec![], Arc::new(LabelInventory)).expect("starts");
+        let record = record(&[(0, event_time, 0)], received_at);
+        let decoded = JsonBodies.decode(&record).expect("decodes");
+        pipeline.apply(LogName::first(Topic::Metrics), Position(0), &record, decoded);
+        pipeline.instants(WallTime(now)).as_of
+    };
+    assert_eq!(as_of(999_000, 1_000_000, 1_060_000), Some(EventTime(1_059_000)));
+    assert_eq!(as_of(999_000, 10_000_000, 10_060_000), Some(EventTime(999_000)));
+    assert_eq!(as_of(999_000, 1_000_000, 0), Some(EventTime(999_000)), "a clock that jumps back moves nothing");
+}

@@ -149,7 +149,7 @@ impl Pipeline {
             recovered,
             watermark: self.watermark.current(),
             final_before: self.panes.frontier(),
-            as_of: self.as_of,
+            as_of: self.instants(now).as_of,
             sources,
             logs: self.next.iter().map(log).collect(),
             views: self.views.status(self.instants(now)),

@@ -5,7 +5,8 @@ use crate::commit::Chain;
 use crate::error::Result;
 use crate::intake::Delivery;
 use crate::log::LogName;
-use crate::schema::{TableName, fixed_tables};
+use crate::schema::fixed_tables;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Bodies read from the log at a time.
@@ -40,13 +41,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Shows the files of every table, those of views included.
+    /// Makes the tables that are missing and shows the files of every one, those of views included.
     async fn show_files(&mut self) -> Result<()> {
-        let mut names: Vec<TableName> = fixed_tables().into_iter().map(|t| t.name).collect();
-        names.extend(self.pipeline.views.tables().into_iter().map(|t| t.name));
-        let mut files = std::collections::BTreeMap::new();
-        for name in names {
-            files.insert(name.clone(), self.chain.tables.files(&name).await?);
+        let mut files = BTreeMap::new();
+        for table in fixed_tables().into_iter().chain(self.pipeline.views.tables()) {
+            self.chain.tables.ensure(&table).await?;
+            files.insert(table.name.clone(), self.chain.tables.files(&table.name).await?);
         }
         self.live.update(|view| view.files = files);
         self.show(None);

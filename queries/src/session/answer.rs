@@ -7,12 +7,17 @@ use afferent_engine::status::Status;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use futures::{Stream, StreamExt};
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::Sleep;
+
+/// How much longer than its limit a query is waited for: one that looks at the clock itself ends by then.
+const DEADLINE_GRACE: Duration = Duration::from_millis(500);
 
 /// An answer: columns first, rows as they come. Dropping it ends the query.
 pub struct Answer {
@@ -23,6 +28,8 @@ pub struct Answer {
     query: Option<AbortHandle>,
     started: Instant,
     deadline: Duration,
+    /// A query that never lets go of its thread cannot look at the clock: the reader's end does.
+    timer: Pin<Box<Sleep>>,
     seconds_max: u64,
     rows: u64,
     bytes: u64,
@@ -64,6 +71,7 @@ pub(super) fn channel(status: Arc<Status>, limits: &SqlLimits) -> (Sender, Answe
         query: None,
         started: Instant::now(),
         deadline: Duration::from_secs(limits.seconds_max),
+        timer: Box::pin(tokio::time::sleep(Duration::from_secs(limits.seconds_max) + DEADLINE_GRACE)),
         seconds_max: limits.seconds_max,
         rows: 0,
         bytes: 0,
@@ -138,12 +146,16 @@ impl Answer {
         }
     }
 
+    fn overdue(&self) -> Error {
+        Error::Limit { limit: "seconds_max", value: self.seconds_max, hint: "the query took longer; narrow the time range" }
+    }
+
     /// How the query ended. A query that says nothing was cut off, which must not look like an end.
     fn outcome(&self) -> Result<()> {
         let said = self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
         said.unwrap_or_else(|| {
             if self.started.elapsed() >= self.deadline {
-                return Err(Error::Limit { limit: "seconds_max", value: self.seconds_max, hint: "the query took longer; narrow the time range" });
+                return Err(self.overdue());
             }
             Err(Error::Internal("the query stopped without a word; see the log".to_owned()))
         })
@@ -159,7 +171,15 @@ impl Stream for Answer {
         }
         loop {
             match self.messages.poll_recv(context) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    if self.timer.as_mut().poll(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.over = true;
+                    let error = self.overdue();
+                    count_failure(&error);
+                    return Poll::Ready(Some(Err(error)));
+                }
                 Poll::Ready(Some(Message::Columns(_))) => {}
                 Poll::Ready(Some(Message::Rows(batch))) => {
                     self.rows += batch.num_rows() as u64;
