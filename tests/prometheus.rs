@@ -22,7 +22,9 @@ rows_max = 100000000
 seconds_max = 60
 ";
 
+/// Kills of a short run; a longer one has one more per half minute, up to ten.
 const KILLS: u64 = 3;
+const KILLS_MAX: u64 = 10;
 
 /// How much at the very start may be missing.
 const START_MS_MAX: i64 = 15_000;
@@ -48,12 +50,13 @@ fn both_halves_of_the_hosts_are_what_their_prometheus_servers_hold() {
         Prometheus::start(path, &folder.path().join(&name), &targets, &write_url, &name, protocol).unwrap()
     };
     let halves: Vec<Prometheus> = (0..2).map(half).collect();
-    for kill in 0..KILLS {
-        thread::sleep(Duration::from_millis(seconds * 1000 / (KILLS + 1) + kill * 137));
+    let kills = (seconds / 30).clamp(KILLS, KILLS_MAX);
+    for kill in 0..kills {
+        thread::sleep(Duration::from_millis(seconds * 1000 / (kills + 1) + kill * 137));
         server.kill().unwrap();
         server.restart().unwrap();
     }
-    thread::sleep(Duration::from_secs(seconds / (KILLS + 1)));
+    thread::sleep(Duration::from_secs(seconds / (kills + 1)));
     compare(&server, &halves, &exporters, seconds + 120);
 }
 
