@@ -7,6 +7,7 @@ mod rows;
 use afferent_engine::checkpoint::GroupName;
 use afferent_engine::clock::ManualClock;
 use afferent_engine::config::EngineConfig;
+use afferent_engine::control::control;
 use afferent_engine::intake::{Delivery, intake};
 use afferent_engine::live::{Live, LiveFilter};
 use afferent_engine::log::{Decoder, LogName, LogReader, LogWriter, Record, Topic};
@@ -17,7 +18,7 @@ use afferent_engine::supervisor::{EngineParts, start};
 use afferent_engine::time::{EventTime, WallTime};
 use afferent_ingest::decoder::{Decoders, Limits};
 use afferent_queries::dimensions::Dimensions;
-use afferent_queries::plan::shipped;
+use afferent_queries::plan::{Statements, shipped};
 use afferent_queries::run::once::run_once;
 use arrow::record_batch::RecordBatch;
 use std::collections::BTreeMap;
@@ -70,6 +71,8 @@ impl World {
             checkpoints: self.checkpoints.clone(),
             history: self.tables.clone(),
             views: shipped(&self.dimensions).unwrap(),
+            compiler: Statements::new(Arc::new(self.dimensions.clone())).unwrap(),
+            commands: control().1,
             inventory: self.dimensions.inventory.clone(),
             live: live.clone(),
             clock: Arc::new(ManualClock::at(WallTime(input::START_MS))),

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use afferent_engine::clock::Clock;
+use afferent_engine::control::Control;
 use afferent_engine::live::Live;
 use afferent_engine::time::WallTime;
 use afferent_queries::dimensions::Dimensions;
@@ -16,6 +17,8 @@ pub struct AppState {
     pub sql: Arc<SqlEngine>,
     /// The current tables, live rows and freshness.
     pub live: Arc<Live>,
+    /// Asks the running engine to define views and compute ranges again.
+    pub control: Control,
     /// Services, objectives and prices.
     pub dimensions: Arc<Dimensions>,
     /// Wall time.

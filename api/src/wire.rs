@@ -5,6 +5,7 @@ use crate::state::AppState;
 use crate::{http, telemetry};
 use afferent_engine::checkpoint::GroupName;
 use afferent_engine::clock::{Clock, SystemClock};
+use afferent_engine::control::control;
 use afferent_engine::error::{Error, ErrorKind, Result};
 use afferent_engine::intake::intake;
 use afferent_engine::live::{Live, ReadView};
@@ -17,7 +18,7 @@ use afferent_ingest::appender::Appender;
 use afferent_ingest::decoder::Decoders;
 use afferent_ingest::http::IngestState;
 use afferent_queries::dimensions::Dimensions;
-use afferent_queries::plan::shipped;
+use afferent_queries::plan::{Statements, shipped};
 use afferent_queries::session::{SqlEngine, TableSource};
 use afferent_storage::checkpoint::ObjectCheckpoints;
 use afferent_storage::history::ParquetHistory;
@@ -119,6 +120,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let tables = DeltaTables::new(store.clone());
     let decoders = Arc::new(Decoders::new(config.ingest.limits()));
     let (hand_over, taken) = intake();
+    let (control, commands) = control();
     let started_at = clock.now();
     let engine = supervisor::start(EngineParts {
         config: config.engine.clone(),
@@ -132,6 +134,8 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
         checkpoints: ObjectCheckpoints::new(store.clone()),
         history: ParquetHistory::new(store.clone()),
         views,
+        compiler: Statements::new(dimensions.clone())?,
+        commands,
         inventory: dimensions.inventory.clone(),
         live: live.clone(),
         clock: clock.clone(),
@@ -142,7 +146,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let sql = Arc::new(SqlEngine::new(&dimensions, live.clone(), table_source(store), config.sql.clone())?);
     let appender = Appender::new(log.clone(), hand_over, clock.clone());
     let receivers = IngestState::new(config.ingest.clone(), appender.clone(), decoders, clock.clone());
-    let state = AppState { sql, live, dimensions, clock, config: config.clone(), metrics: metrics.clone(), started_at };
+    let state = AppState { sql, live, control, dimensions, clock, config: config.clone(), metrics: metrics.clone(), started_at };
 
     let router = http::router(state.clone(), afferent_ingest::http::router(receivers));
     let (mut http, mut parts) = (JoinSet::new(), JoinSet::new());

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod commit;
 pub mod config;
+pub mod control;
 pub mod deviation;
 pub mod error;
 pub mod event;

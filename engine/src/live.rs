@@ -37,7 +37,7 @@ pub struct ReadView {
     pub files: BTreeMap<TableName, Arc<TableFiles>>,
     /// Rows after them; a table that is missing has none.
     pub live: BTreeMap<TableName, Arc<dyn LiveRows>>,
-    /// Columns of each view's table with the envelope, in the order views were planned.
+    /// Each view that serves, by its name.
     pub views: BTreeMap<TableName, ViewInfo>,
     /// Metrics seen, each with its label names, for the schemas `metrics` and `rollup`.
     pub metrics: Arc<BTreeMap<String, Arc<[String]>>>,
@@ -54,6 +54,10 @@ pub struct ViewInfo {
     pub key: Vec<String>,
     /// The statement.
     pub sql: String,
+    /// The generation that readers see.
+    pub generation: u64,
+    /// The table its rows lie in; each generation has its own.
+    pub table: TableName,
 }
 
 /// The current [`ReadView`] and the lock under which it may change its files.

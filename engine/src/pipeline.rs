@@ -233,8 +233,10 @@ impl Pipeline {
     pub(crate) fn settle(&mut self) {
         let Some(frontier) = self.frontier_due().filter(|_| self.slow.is_empty()) else { return };
         for (start, cells) in self.panes.finalize(frontier) {
-            let rows: Vec<PaneRow> =
-                cells.into_iter().map(|(series, cell)| PaneRow { series, cell, born: self.panes.is_born(series, &cell, &self.registry) }).collect();
+            let rows: Vec<PaneRow> = cells
+                .into_iter()
+                .map(|(series, cell)| PaneRow { series, cell, born: self.panes.is_born(series, &cell, &self.registry), revision: 0 })
+                .collect();
             metrics::counter!(Metric::PaneRowsOut.name()).increment(rows.len() as u64);
             let rows = Arc::new(rows);
             self.rollup.push(rows.clone());

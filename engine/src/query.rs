@@ -47,14 +47,31 @@ pub enum Program {
     Snapshot(SnapshotProgram),
 }
 
-/// A windowed aggregation over pane rows.
+/// A windowed aggregation over rows that carry `window_start`.
+///
+/// Its groups hold the window's start, so one partial state may speak of many windows. Windows that overlap (`every_ms < window_ms`) are rows of
+/// their own in the partial state: each input row counts in every window that it belongs to.
 pub struct WindowProgram {
-    /// Metrics whose panes it reads; `None` means all.
-    pub metrics: Option<BTreeSet<String>>,
-    /// Window length, a whole number of panes; windows start at multiples of it.
+    /// What it reads.
+    pub source: WindowSource,
+    /// Window length, a whole number of panes.
     pub window_ms: i64,
+    /// Distance between the starts of windows, which are multiples of it; divides `window_ms`, and equals it where windows do not overlap.
+    pub every_ms: i64,
     /// The computation.
     pub query: Arc<dyn WindowQuery>,
+}
+
+/// Where a windowed aggregation's rows come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WindowSource {
+    /// Rows of relation [`crate::schema::panes`].
+    Panes {
+        /// Metrics whose panes it reads; `None` means all.
+        metrics: Option<BTreeSet<String>>,
+    },
+    /// Rows of another windowed view, envelope included.
+    View(TableName),
 }
 
 /// Partial aggregation. State is columns, so it is checkpointed and merged like data.
@@ -78,12 +95,23 @@ pub trait WindowQuery: Send + Sync {
     /// # Errors
     /// As above.
     fn finish(&self, states: &[RecordBatch]) -> Result<RecordBatch>;
+
+    /// The state without the keys that were last seen before `before`; only of keyed programs with a time-to-live.
+    ///
+    /// # Errors
+    /// As above.
+    fn expire(&self, state: &RecordBatch, before: EventTime) -> Result<RecordBatch> {
+        let _ = before;
+        Ok(state.clone())
+    }
 }
 
 /// A keyed aggregation over events; the engine merges each new partial state into the kept one.
 pub struct KeyedProgram {
     /// Kinds of events it reads; `None` means all.
     pub kinds: Option<BTreeSet<EventKind>>,
+    /// A key whose newest event is older than this at the instant of the answer leaves the view; `None` keeps every key.
+    pub ttl_ms: Option<i64>,
     /// The computation over rows of [`crate::schema::events`].
     pub query: Arc<dyn WindowQuery>,
 }
@@ -92,6 +120,8 @@ pub struct KeyedProgram {
 pub struct FoldProgram {
     /// The view whose rows it reads.
     pub input: TableName,
+    /// How far back a row may still matter to a later one; `None` where the whole past does (detectors).
+    pub memory_ms: Option<i64>,
     /// Makes an empty fold.
     pub make: Arc<dyn Fn() -> Box<dyn Fold> + Send + Sync>,
 }
@@ -138,6 +168,15 @@ pub trait SnapshotQuery: Send + Sync {
     /// # Errors
     /// `Internal`.
     fn evaluate(&self, inputs: &BTreeMap<TableName, Vec<RecordBatch>>, as_of: EventTime) -> Result<RecordBatch>;
+}
+
+/// Makes a view of a definition. The engine asks it when a view is defined while it runs, and again for each of those after a restart.
+pub trait Compiler: Send + Sync + 'static {
+    /// Compiles `sql` as the given generation; `known` are the views it may read, in dependency order.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the clause, why, and what to write instead.
+    fn compile(&self, sql: &str, generation: u64, known: &[ViewSpec]) -> Result<View>;
 }
 
 /// Says which service a series or an event belongs to.

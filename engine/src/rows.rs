@@ -25,6 +25,8 @@ pub struct PaneRow {
     pub cell: Cell,
     /// The counter started from 0 in this pane.
     pub born: bool,
+    /// Corrections so far.
+    pub revision: i64,
 }
 
 /// A late sample.
@@ -147,6 +149,7 @@ pub fn rollup(rows: &[PaneRow], directory: &[Option<Arc<SeriesInfo>>], metrics: 
     let infos: Vec<&SeriesInfo> = infos.collect::<Option<_>>().ok_or_else(|| Error::internal("a pane row's series is not registered"))?;
     let mut columns = vec![words(infos.iter().map(|i| metrics.get(i.metric as usize).map(|m| m.name.as_ref()))), ints(infos.iter().map(|i| i.id.0))];
     columns.extend(pane_values(rows));
+    columns.push(ints(rows.iter().map(|r| r.revision)));
     Ok(RecordBatch::try_new(schema::rollup_1m().schema, columns)?)
 }
 

@@ -127,7 +127,8 @@ pub fn series() -> TableDef {
     )
 }
 
-/// Pane rows. Null where a pane has no finite value: `min`, `max`, `first`, `last`; `sum` and `increase` are then 0.
+/// Pane rows. Null where a pane has no finite value: `min`, `max`, `first`, `last`; `sum` and `increase` are then 0. A pane that was repaired
+/// stands again with a higher `revision` (null counts as 0), and the highest per (series_id, window_start) counts.
 pub fn rollup_1m() -> TableDef {
     table(
         ROLLUP_1M,
@@ -143,15 +144,17 @@ pub fn rollup_1m() -> TableDef {
             optional("last", DataType::Float64),
             required("increase", DataType::Float64),
             required("resets", DataType::Int64),
+            optional(REVISION, DataType::Int64),
         ],
         "window_start",
         &["metric", "series_id", "window_start"],
     )
 }
 
-/// The relation continuous views read: [`rollup_1m`] plus `service` and `labels` of the series.
+/// The relation continuous views read: [`rollup_1m`] without its revision, plus `service` and `labels` of the series.
 pub fn panes() -> SchemaRef {
-    let mut fields: Vec<Field> = rollup_1m().schema.fields().iter().map(|f| f.as_ref().clone()).collect();
+    let stored = rollup_1m();
+    let mut fields: Vec<Field> = stored.schema.fields().iter().filter(|f| f.name() != REVISION).map(|f| f.as_ref().clone()).collect();
     fields.push(optional("service", word()));
     fields.push(required("labels", labels()));
     Arc::new(Schema::new(fields))
@@ -273,15 +276,22 @@ pub fn fixed_tables() -> Vec<TableDef> {
     vec![samples(), series(), rollup_1m(), histograms(), exemplars(), events(), late_samples(), dead_letters()]
 }
 
+/// The column that counts corrections of a row; the highest per key counts.
+pub const REVISION: &str = "revision";
+/// The column that says that a row is gone: its key stands, its other columns are null.
+pub const RETRACTED: &str = "retracted";
+
 /// Columns that every view's rows carry after its own: what they stand on.
 ///
 /// `watermark` is the event time up to which the row is complete, `coverage` the share of expected panes seen (0..1, null where it has no
-/// meaning), `revision` counts corrections from 0, `generation` counts definitions of the view from 1.
+/// meaning), `revision` counts corrections from 0, `generation` counts definitions of the view from 1, `retracted` (null: false) says that
+/// the key has no row any more; readers leave such rows out.
 pub fn view_envelope() -> Vec<Field> {
     vec![
         optional("watermark", timestamp()),
         optional("coverage", DataType::Float64),
-        required("revision", DataType::Int64),
+        required(REVISION, DataType::Int64),
         required("generation", DataType::Int64),
+        optional(RETRACTED, DataType::Boolean),
     ]
 }

@@ -22,6 +22,10 @@ pub struct Status {
     pub logs: BTreeMap<String, LogStatus>,
     /// Per view.
     pub views: BTreeMap<String, ViewStatus>,
+    /// Late samples and their repair.
+    pub repair: RepairStatus,
+    /// Backfills of this process, the newest few.
+    pub backfills: BTreeMap<crate::control::BackfillId, BackfillStatus>,
     /// Live series.
     pub series_count: usize,
     /// Samples in memory that no table has yet.
@@ -71,4 +75,121 @@ pub struct ViewStatus {
     pub generation: u64,
     /// Why it is not computed, if it is not.
     pub error: Option<String>,
+    /// Every generation that is kept, oldest first.
+    pub generations: Vec<GenerationStatus>,
+}
+
+/// One generation of a view.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerationStatus {
+    /// Its number.
+    pub generation: u64,
+    /// What it is doing.
+    pub state: GenerationState,
+    /// Where the definition comes from.
+    pub origin: crate::control::Origin,
+    /// The statement.
+    pub sql: String,
+    /// While it fills: history is computed up to here, and has to be computed up to there.
+    pub filled: Option<(EventTime, EventTime)>,
+    /// Input rows read while it filled.
+    pub rows_read: u64,
+    /// Rows written while it filled.
+    pub rows_written: u64,
+    /// How its rows differ from those of the generation that served when it had filled.
+    pub difference: Option<Difference>,
+    /// Why it does not go on, if it does not.
+    pub error: Option<String>,
+}
+
+/// What a generation is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GenerationState {
+    /// Its history is being computed; readers see the one before, or nothing.
+    Filling,
+    /// Readers see it.
+    Serving,
+    /// It served before and is kept up to date, so that one statement brings it back.
+    Previous,
+}
+
+impl GenerationState {
+    /// The word in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Filling => "filling",
+            Self::Serving => "serving",
+            Self::Previous => "previous",
+        }
+    }
+}
+
+/// Rows of two generations compared by key, over the windows both have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Difference {
+    /// Keys with equal values.
+    pub same: u64,
+    /// Keys with other values.
+    pub changed: u64,
+    /// Keys only the new one has.
+    pub added: u64,
+    /// Keys only the old one has.
+    pub gone: u64,
+}
+
+/// A backfill that was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackfillStatus {
+    /// What was asked.
+    pub range: crate::control::BackfillRange,
+    /// How it stands.
+    pub state: BackfillState,
+    /// Windows before this are done.
+    pub done_until: EventTime,
+    /// Input rows read.
+    pub rows_read: u64,
+    /// Rows that differed and were written again.
+    pub rows_written: u64,
+    /// When it was asked for.
+    pub started_at: WallTime,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+}
+
+/// How a backfill stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BackfillState {
+    /// It goes on.
+    Running,
+    /// Every window was computed again.
+    Done,
+    /// Somebody stopped it.
+    Cancelled,
+    /// It met an error.
+    Failed,
+}
+
+impl BackfillState {
+    /// The word in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Samples that came after their pane was final.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RepairStatus {
+    /// They wait to be counted.
+    pub waiting: usize,
+    /// Event time of the oldest that waits.
+    pub oldest_waiting: Option<EventTime>,
+    /// Samples that were repaired into tables and views since the start of this process.
+    pub repaired: u64,
+    /// Rounds of repair since the start of this process.
+    pub rounds: u64,
 }

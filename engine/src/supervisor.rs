@@ -6,15 +6,16 @@ use crate::checkpoint::{Checkpoint, Epoch, GroupName};
 use crate::clock::Clock;
 use crate::commit::{Chain, Published};
 use crate::config::EngineConfig;
+use crate::control::Command;
 use crate::error::{Error, ErrorKind, Result};
 use crate::intake::Delivery;
 use crate::live::Live;
 use crate::log::{Decoder, LogName, LogReader, Position};
 use crate::metrics::Metric;
 use crate::pipeline::{Cut, Pipeline, SlowRequest};
-use crate::query::{Inventory, View};
-use crate::schema::{SAMPLES, TableName};
-use crate::table::{History, TableStore};
+use crate::query::{Compiler, Inventory, View};
+use crate::schema::{self, SAMPLES, TableName};
+use crate::table::{History, TableStore, Wanted};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,8 +45,12 @@ pub struct EngineParts {
     pub checkpoints: Arc<dyn crate::checkpoint::CheckpointStore>,
     /// Raw rows of the lake.
     pub history: Arc<dyn History>,
-    /// Compiled views in dependency order.
+    /// Compiled shipped views in dependency order.
     pub views: Vec<View>,
+    /// Makes views of definitions that come later.
+    pub compiler: Arc<dyn Compiler>,
+    /// What is asked of it while it runs.
+    pub commands: mpsc::Receiver<Command>,
     /// Services.
     pub inventory: Arc<dyn Inventory>,
     /// What readers see.
@@ -262,7 +267,8 @@ impl Engine {
 
     async fn resolve(&mut self, request: SlowRequest) -> Result<()> {
         let files = self.live.view().files.get(&TableName::new(SAMPLES)).cloned().unwrap_or_default();
-        let rows = self.history.samples(&files, &request.series, request.micros).await?;
+        let wanted = Wanted { series: Some(request.series), micros: Some(request.micros), metrics: None };
+        let rows = self.history.read(&schema::samples(), &files, &wanted).await?;
         self.pipeline.resolve_slow(&rows)
     }
 

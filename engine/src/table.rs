@@ -1,12 +1,12 @@
 //! The lake's ports: files that are written but not yet seen, their publication per epoch, and reading back what was published.
 
 use crate::checkpoint::{Epoch, GroupName};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schema::{TableDef, TableName};
 use crate::series::SeriesId;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -65,12 +65,48 @@ pub trait TableStore: Send + Sync + 'static {
     async fn files(&self, table: &TableName) -> Result<Arc<TableFiles>>;
 }
 
-/// Reads published raw rows back for the exact slow path and for recovery.
+/// Which rows a read of a table asks for. All conditions hold at once; a condition on a column that the table does not have is an error.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Only these metrics (column `metric`).
+    pub metrics: Option<BTreeSet<String>>,
+    /// Only these series (column `series_id`).
+    pub series: Option<Vec<SeriesId>>,
+    /// Only rows whose `date_from` column lies in `[start, end)`, microseconds.
+    pub micros: Option<Range<i64>>,
+}
+
+/// Rows of a scan as they are read; the sender ends when there are no more, after an error at most.
+pub type Scanned = tokio::sync::mpsc::Receiver<Result<RecordBatch>>;
+
+/// Reads published rows back: for the exact slow path, repairs and backfills.
 #[async_trait]
 pub trait History: Send + Sync + 'static {
-    /// Rows of `samples` (columns of [`crate::schema::samples`]) of these series in `[start, end)` microseconds, in no particular order.
+    /// Rows of these files of a table, with the table's columns (without `date`), in no particular order and in batches of bounded size. A column
+    /// that a file does not have is null. Reading goes on only as fast as batches are taken, and stops when the receiver is dropped.
     ///
     /// # Errors
-    /// `Unavailable` or `Corrupt`.
-    async fn samples(&self, files: &TableFiles, series: &[SeriesId], micros: Range<i64>) -> Result<Vec<RecordBatch>>;
+    /// `Unavailable` or `Corrupt`, here or in the stream.
+    async fn scan(&self, table: &TableDef, files: &TableFiles, wanted: &Wanted) -> Result<Scanned>;
+
+    /// The same, gathered; for questions whose answer is known to be small.
+    ///
+    /// # Errors
+    /// As [`Self::scan`], and `Invalid` over [`READ_ROWS_MAX`] rows.
+    async fn read(&self, table: &TableDef, files: &TableFiles, wanted: &Wanted) -> Result<Vec<RecordBatch>> {
+        let mut scanned = self.scan(table, files, wanted).await?;
+        let (mut out, mut rows) = (vec![], 0);
+        while let Some(batch) = scanned.recv().await {
+            let batch = batch?;
+            rows += batch.num_rows();
+            if rows > READ_ROWS_MAX {
+                return Err(Error::invalid(format!("a read of {} would give more than {READ_ROWS_MAX} rows", table.name)));
+            }
+            out.push(batch);
+        }
+        Ok(out)
+    }
 }
+
+/// Rows that [`History::read`] may gather.
+pub const READ_ROWS_MAX: usize = 32_000_000;

@@ -10,7 +10,7 @@ mod window;
 use crate::error::{Error, Result};
 use crate::event::EventKind;
 use crate::panes::Panes;
-use crate::query::{Fold, Program, View, ViewSpec};
+use crate::query::{Fold, Program, View, ViewSpec, WindowSource};
 use crate::registry::Registry;
 use crate::rows::PaneRow;
 use crate::schema::{TableDef, TableName};
@@ -68,7 +68,11 @@ impl Views {
             let inputs: Vec<&TableName> = match &view.program {
                 Program::Fold(fold) => vec![&fold.input],
                 Program::Snapshot(snapshot) => snapshot.inputs.iter().collect(),
-                Program::Window(_) | Program::Keyed(_) => vec![],
+                Program::Window(window) => match &window.source {
+                    WindowSource::View(name) => vec![name],
+                    WindowSource::Panes { .. } => vec![],
+                },
+                Program::Keyed(_) => vec![],
             };
             if let Some(missing) = inputs.into_iter().find(|i| !entries.iter().any(|e| e.view.spec.name == **i)) {
                 return Err(Error::invalid(format!("view {} reads {missing}, which is not defined before it", view.spec.name)));
@@ -113,14 +117,18 @@ impl Views {
             let Some(entry) = rest.first_mut() else { continue };
             let rows = match (&entry.view.program, &mut entry.state) {
                 (Program::Window(program), State::Window(state)) => {
-                    self.input.final_rows(program.metrics.as_ref(), registry).and_then(|rows| state.finalize(program, rows, frontier))
+                    let rows = match &program.source {
+                        WindowSource::Panes { metrics } => self.input.final_rows(metrics.as_ref(), registry),
+                        WindowSource::View(name) => {
+                            fresh_of(before, name).map_or_else(|| Ok(BTreeMap::new()), |rows| window::by_bucket(program, rows))
+                        }
+                    };
+                    rows.and_then(|rows| state.finalize(program, rows, frontier))
                 }
-                (Program::Fold(program), State::Fold(fold)) => {
-                    match before.iter().find(|e| e.view.spec.name == program.input).and_then(|e| e.fresh.clone()) {
-                        Some(fresh) => advance(fold.as_mut(), fresh).map(|rows| vec![(rows, 0)]),
-                        None => continue,
-                    }
-                }
+                (Program::Fold(program), State::Fold(fold)) => match fresh_of(before, &program.input) {
+                    Some(fresh) => advance(fold.as_mut(), fresh.clone()).map(|rows| vec![(rows, 0)]),
+                    None => continue,
+                },
                 _ => continue,
             };
             let done = rows.and_then(|rows| entry.append_final(rows, at));
@@ -174,9 +182,15 @@ impl Views {
             provisional_rows: e.provisional.num_rows(),
             generation: e.view.spec.generation,
             error: e.error.clone(),
+            generations: vec![],
         };
         self.entries.iter().map(|e| (e.view.spec.name.as_str().to_owned(), one(e))).collect()
     }
+}
+
+/// Final rows of the round at work of one of these views.
+fn fresh_of<'a>(entries: &'a [Entry], name: &TableName) -> Option<&'a RecordBatch> {
+    entries.iter().find(|e| e.view.spec.name == *name).and_then(|e| e.fresh.as_ref())
 }
 
 /// Results of final rows, and the rows taken into the fold's state.

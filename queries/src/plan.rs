@@ -22,6 +22,7 @@ use afferent_engine::schema::TableName;
 use datafusion::logical_expr::LogicalPlan;
 use planner::Planner;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The relation of pane rows.
 pub const PANES: &str = "panes";
@@ -33,13 +34,13 @@ pub const WINDOW_START: &str = "window_start";
 /// Compiles definitions against the relations that exist.
 pub struct Compiler<'a> {
     dimensions: &'a Dimensions,
-    known: &'a [View],
+    known: &'a [ViewSpec],
     plain: Vec<Definition>,
 }
 
 impl<'a> Compiler<'a> {
     /// A compiler that knows the dimensions, these views, and the shipped plain views.
-    pub fn new(dimensions: &'a Dimensions, known: &'a [View]) -> Self {
+    pub fn new(dimensions: &'a Dimensions, known: &'a [ViewSpec]) -> Self {
         Self { dimensions, known, plain: Vec::new() }
     }
 
@@ -50,7 +51,7 @@ impl<'a> Compiler<'a> {
         self
     }
 
-    /// Compiles one definition; its generation is 1.
+    /// Compiles one definition as its first generation.
     ///
     /// # Errors
     /// `Invalid`: the statement is wrong, or cannot run continuously; the message names the clause and what to write.
@@ -77,6 +78,32 @@ impl<'a> Compiler<'a> {
             generation: 1,
         };
         Ok(View { spec, program: compiled.program })
+    }
+}
+
+/// The compiler as a running engine asks for it: statements come one by one, over the shipped plain views and the dimensions of this start.
+#[derive(Debug)]
+pub struct Statements {
+    dimensions: Arc<Dimensions>,
+    plain: Vec<Definition>,
+}
+
+impl Statements {
+    /// A compiler of statements.
+    ///
+    /// # Errors
+    /// `Invalid` where a shipped plain view is wrong; a bug.
+    pub fn new(dimensions: Arc<Dimensions>) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self { dimensions, plain: shipped_plain()? }))
+    }
+}
+
+impl afferent_engine::query::Compiler for Statements {
+    fn compile(&self, sql: &str, generation: u64, known: &[ViewSpec]) -> afferent_engine::error::Result<View> {
+        let definition = Definition::parse("statement", sql)?;
+        let mut view = Compiler::new(&self.dimensions, known).with_plain(self.plain.clone()).compile(&definition)?;
+        view.spec.generation = generation;
+        Ok(view)
     }
 }
 

@@ -1,15 +1,13 @@
-//! Reading published samples back, for the exact slow path and for recovery. Not a query engine: one shape of question.
+//! Reading published rows back, for the exact slow path, repairs and backfills. Not a query engine: one shape of question.
 
 use crate::error::StorageError;
 use crate::metrics::Metric;
 use crate::object_store::Store;
 use crate::table::scan::{self, Grouping, Scan};
-use afferent_engine::error::Result;
-use afferent_engine::schema;
-use afferent_engine::series::SeriesId;
-use afferent_engine::table::{History, TableFiles};
-use arrow::datatypes::Schema;
-use arrow::record_batch::RecordBatch;
+use afferent_engine::error::{Error, Result};
+use afferent_engine::schema::TableDef;
+use afferent_engine::table::{History, Scanned, TableFiles, Wanted};
+use arrow::datatypes::{DataType, Schema};
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
@@ -23,14 +21,15 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use futures::TryStreamExt;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Rows that one read may give: 32 bytes each in memory.
-const HISTORY_ROWS_MAX: usize = 32_000_000;
+use tokio::sync::mpsc;
 
 /// Series that one read may name.
 const HISTORY_SERIES_MAX: usize = 1_000_000;
 
-/// The history in a store's `samples` table.
+/// Batches that wait for their reader.
+const BATCHES_WAITING_MAX: usize = 4;
+
+/// Reads the tables of a store.
 #[derive(Debug)]
 pub struct ParquetHistory {
     store: Store,
@@ -43,11 +42,11 @@ impl ParquetHistory {
         Arc::new(Self { store, runtime: Arc::new(RuntimeEnv::default()) })
     }
 
-    fn plan(&self, files: &TableFiles, series: &[SeriesId], micros: &Range<i64>) -> Result<Option<Arc<dyn ExecutionPlan>>, DataFusionError> {
-        let table = schema::samples();
+    fn plan(&self, table: &TableDef, files: &TableFiles, wanted: &Wanted) -> Result<Option<Arc<dyn ExecutionPlan>>, DataFusionError> {
         let columns = scan::scan_schema(&table.schema);
-        let wanted = predicate(&columns, series, micros)?;
-        let files = scan::prune(&table.schema, &in_dates(files, micros), Some(&wanted));
+        let predicate = predicate(table, &columns, wanted)?;
+        let dated = wanted.micros.as_ref().map_or_else(|| files.files.clone(), |micros| in_dates(files, micros));
+        let files = scan::prune(&table.schema, &dated, predicate.as_ref());
         if files.is_empty() {
             return Ok(None);
         }
@@ -57,53 +56,64 @@ impl ParquetHistory {
             schema: &table.schema,
             files,
             projection: Some((0..table.schema.fields().len()).collect()),
-            predicate: Some(wanted.clone()),
+            predicate: predicate.clone(),
             limit: None,
             grouping: Grouping::Spread(1),
             runtime: &self.runtime,
         };
+        let scan = scan.plan()?;
         // The scan may let rows through that it could not judge, so the filter stands above it as well.
-        Ok(Some(Arc::new(FilterExec::try_new(wanted, scan.plan()?)?)))
+        Ok(Some(match predicate {
+            Some(predicate) => Arc::new(FilterExec::try_new(predicate, scan)?),
+            None => scan,
+        }))
     }
 }
 
 #[async_trait]
 impl History for ParquetHistory {
-    async fn samples(&self, files: &TableFiles, series: &[SeriesId], micros: Range<i64>) -> Result<Vec<RecordBatch>> {
-        if series.is_empty() || micros.is_empty() {
-            return Ok(Vec::new());
+    async fn scan(&self, table: &TableDef, files: &TableFiles, wanted: &Wanted) -> Result<Scanned> {
+        let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
+        let nothing = wanted.series.as_ref().is_some_and(Vec::is_empty)
+            || wanted.metrics.as_ref().is_some_and(|m| m.is_empty())
+            || wanted.micros.as_ref().is_some_and(|m| m.is_empty());
+        if nothing {
+            return Ok(receiver);
         }
-        if series.len() > HISTORY_SERIES_MAX {
+        if wanted.series.as_ref().is_some_and(|s| s.len() > HISTORY_SERIES_MAX) {
             return Err(StorageError::TooManyRows { what: "a read of that many series", limit: HISTORY_SERIES_MAX }.into());
         }
-        let failed = |source| StorageError::Merge { table: schema::SAMPLES.to_owned(), source };
-        let Some(plan) = self.plan(files, series, &micros).map_err(failed)? else { return Ok(Vec::new()) };
+        let name = table.name.to_string();
+        let failed = move |source| Error::from(StorageError::Merge { table: name.clone(), source });
+        let Some(plan) = self.plan(table, files, wanted).map_err(&failed)? else { return Ok(receiver) };
         let context = Arc::new(TaskContext::default().with_runtime(self.runtime.clone()));
         // Decoding is work for a thread of its own.
         let handle = tokio::runtime::Handle::current();
-        let read = tokio::task::spawn_blocking(move || handle.block_on(collect(plan, context)));
-        let batches = read.await.map_err(|e| StorageError::Task { reason: e.to_string() })??;
-        metrics::counter!(Metric::HistoryRowsOut.name()).increment(batches.iter().map(|b| b.num_rows() as u64).sum());
-        Ok(batches)
+        tokio::task::spawn_blocking(move || {
+            let sent = handle.block_on(send(plan, context, &sender));
+            if let Err(error) = sent {
+                // A receiver that is gone wants no error either.
+                drop(sender.blocking_send(Err(failed(error))));
+            }
+        });
+        Ok(receiver)
     }
 }
 
-async fn collect(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Vec<RecordBatch>, StorageError> {
-    let failed = |source| StorageError::Merge { table: schema::SAMPLES.to_owned(), source };
-    let mut batches = Vec::new();
-    let mut rows = 0;
-    for mut stream in execute_stream_partitioned(plan, context).map_err(failed)? {
-        while let Some(batch) = stream.try_next().await.map_err(failed)? {
-            rows += batch.num_rows();
-            if rows > HISTORY_ROWS_MAX {
-                return Err(StorageError::TooManyRows { what: "a read of samples", limit: HISTORY_ROWS_MAX });
-            }
-            if batch.num_rows() > 0 {
-                batches.push(batch);
+async fn send(
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    sender: &mpsc::Sender<Result<arrow::record_batch::RecordBatch>>,
+) -> Result<(), DataFusionError> {
+    for mut stream in execute_stream_partitioned(plan, context)? {
+        while let Some(batch) = stream.try_next().await? {
+            metrics::counter!(Metric::HistoryRowsOut.name()).increment(batch.num_rows() as u64);
+            if batch.num_rows() > 0 && sender.send(Ok(batch)).await.is_err() {
+                return Ok(());
             }
         }
     }
-    Ok(batches)
+    Ok(())
 }
 
 /// Files of the days that the range touches: text comparison, before any statistics are parsed.
@@ -114,15 +124,32 @@ fn in_dates(files: &TableFiles, micros: &Range<i64>) -> Vec<afferent_engine::tab
     files.files.iter().filter(|f| inside(&f.date)).cloned().collect()
 }
 
-fn predicate(columns: &Schema, series: &[SeriesId], micros: &Range<i64>) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+fn predicate(table: &TableDef, columns: &Schema, wanted: &Wanted) -> Result<Option<Arc<dyn PhysicalExpr>>, DataFusionError> {
     let column = |name: &str| -> Result<Arc<dyn PhysicalExpr>, DataFusionError> { Ok(Arc::new(Column::new_with_schema(name, columns)?)) };
     let instant = |t: i64| -> Arc<dyn PhysicalExpr> { Arc::new(Literal::new(ScalarValue::TimestampMicrosecond(Some(t), Some("UTC".into())))) };
     let both = |a, op, b| -> Arc<dyn PhysicalExpr> { Arc::new(BinaryExpr::new(a, op, b)) };
-    let from = both(column("time")?, Operator::GtEq, instant(micros.start));
-    let until = both(column("time")?, Operator::Lt, instant(micros.end));
-    let ids = series.iter().map(|s| Arc::new(Literal::new(ScalarValue::Int64(Some(s.0)))) as Arc<dyn PhysicalExpr>).collect();
-    let one_of = in_list(column("series_id")?, ids, &false, columns)?;
-    Ok(both(both(from, Operator::And, until), Operator::And, one_of))
+    let literal = |value| Arc::new(Literal::new(value)) as Arc<dyn PhysicalExpr>;
+    let mut parts = vec![];
+    if let Some(micros) = &wanted.micros {
+        parts.push(both(column(table.date_from)?, Operator::GtEq, instant(micros.start)));
+        parts.push(both(column(table.date_from)?, Operator::Lt, instant(micros.end)));
+    }
+    if let Some(metrics) = &wanted.metrics {
+        let metric = column("metric")?;
+        let word = |text: &String| match columns.field_with_name("metric").map(|f| f.data_type().clone()) {
+            Ok(DataType::Dictionary(key, value)) => literal(ScalarValue::Dictionary(
+                key,
+                Box::new(ScalarValue::Utf8(Some(text.clone())).cast_to(&value).unwrap_or(ScalarValue::Utf8(Some(text.clone())))),
+            )),
+            _ => literal(ScalarValue::Utf8(Some(text.clone()))),
+        };
+        parts.push(in_list(metric, metrics.iter().map(word).collect(), &false, columns)?);
+    }
+    if let Some(series) = &wanted.series {
+        let ids = series.iter().map(|s| literal(ScalarValue::Int64(Some(s.0)))).collect();
+        parts.push(in_list(column("series_id")?, ids, &false, columns)?);
+    }
+    Ok(parts.into_iter().reduce(|a, b| both(a, Operator::And, b)))
 }
 
 #[cfg(test)]

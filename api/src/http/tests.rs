@@ -54,7 +54,16 @@ fn state(settings: &str, recovered: bool) -> AppState {
     });
     let sql = Arc::new(SqlEngine::new(&dimensions, live.clone(), tables, config.sql.clone()).unwrap());
     let metrics = telemetry::recorder().unwrap().handle();
-    AppState { sql, live, dimensions, clock: Arc::new(ManualClock::at(WallTime(60_000))), config, metrics, started_at: WallTime(0) }
+    AppState {
+        sql,
+        live,
+        control: afferent_engine::control::control().0,
+        dimensions,
+        clock: Arc::new(ManualClock::at(WallTime(60_000))),
+        config,
+        metrics,
+        started_at: WallTime(0),
+    }
 }
 
 /// A server on a port of its own; it goes when the test's runtime goes.

@@ -3,11 +3,12 @@
 use super::*;
 use crate::checkpoint::GroupName;
 use crate::clock::{Clock, ManualClock};
+use crate::error::Error;
 use crate::error::Result as PortResult;
 use crate::intake::{Delivery, intake};
 use crate::live::{Live, LiveFilter};
 use crate::log::{Decoder, Format, LogWriter, Topic};
-use crate::query::LabelInventory;
+use crate::query::{Compiler, LabelInventory, ViewSpec};
 use crate::sample::{SampleBatch, SeriesSlice};
 use crate::schema::TableName;
 use crate::series::Labels;
@@ -59,6 +60,14 @@ fn record(samples: &[Sample], received_at: i64) -> Record {
     }
 }
 
+struct NoViews;
+
+impl Compiler for NoViews {
+    fn compile(&self, _: &str, _: u64, _: &[ViewSpec]) -> PortResult<View> {
+        Err(Error::invalid("these tests define no views"))
+    }
+}
+
 struct World {
     log: Arc<MemoryLog>,
     tables: Arc<MemoryTables>,
@@ -90,6 +99,8 @@ impl World {
             checkpoints: self.checkpoints.clone(),
             history: self.tables.clone(),
             views: vec![],
+            compiler: Arc::new(NoViews),
+            commands: crate::control::control().1,
             inventory: Arc::new(LabelInventory),
             live: live.clone(),
             clock,

@@ -33,7 +33,12 @@ impl OpenPane {
     }
 
     fn rows(&self) -> impl Iterator<Item = PaneRow> {
-        self.closed.iter().chain(&self.current).map(|(series, cell)| PaneRow { series: *series, cell: *cell, born: self.born.contains(series) })
+        self.closed.iter().chain(&self.current).map(|(series, cell)| PaneRow {
+            series: *series,
+            cell: *cell,
+            born: self.born.contains(series),
+            revision: 0,
+        })
     }
 }
 
@@ -116,7 +121,16 @@ impl Pipeline {
     fn show_names(&self, view: &mut ReadView) {
         if view.views.is_empty() {
             let info = |(spec, schema): (&crate::query::ViewSpec, &arrow::datatypes::SchemaRef)| {
-                (spec.name.clone(), ViewInfo { schema: schema.clone(), key: spec.key.clone(), sql: spec.sql.clone() })
+                (
+                    spec.name.clone(),
+                    ViewInfo {
+                        schema: schema.clone(),
+                        key: spec.key.clone(),
+                        sql: spec.sql.clone(),
+                        generation: spec.generation,
+                        table: spec.name.clone(),
+                    },
+                )
             };
             view.views = self.views.specs().map(info).collect();
         }
@@ -156,6 +170,7 @@ impl Pipeline {
             series_count: self.registry.len(),
             buffered_rows: self.buffered_rows(),
             epoch,
+            ..Status::default()
         }
     }
 

@@ -3,15 +3,14 @@
 use crate::checkpoint::{Checkpoint, CheckpointStore, Epoch, GroupName, StateFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{TableDef, TableName};
-use crate::series::SeriesId;
-use crate::table::{DataFile, History, Rows, TableFiles, TableStore};
-use arrow::array::AsArray;
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use crate::table::{DataFile, History, Rows, Scanned, TableFiles, TableStore, Wanted};
+use arrow::array::{Array, AsArray};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Tables whose files are batches in memory.
@@ -84,15 +83,36 @@ impl TableStore for MemoryTables {
 
 #[async_trait]
 impl History for MemoryTables {
-    async fn samples(&self, files: &TableFiles, series: &[SeriesId], micros: Range<i64>) -> Result<Vec<RecordBatch>> {
-        let wanted: HashSet<i64> = series.iter().map(|s| s.0).collect();
-        let keep = |batch: RecordBatch| {
-            let (id, time) = (batch.column(1).as_primitive::<Int64Type>(), batch.column(2).as_primitive::<TimestampMicrosecondType>());
-            let mask: Vec<bool> = (0..batch.num_rows()).map(|i| wanted.contains(&id.value(i)) && micros.contains(&time.value(i))).collect();
-            arrow::compute::filter_record_batch(&batch, &mask.into()).map_err(Error::from)
-        };
-        self.rows(files).into_iter().map(keep).collect()
+    async fn scan(&self, table: &TableDef, files: &TableFiles, wanted: &Wanted) -> Result<Scanned> {
+        let batches = self.rows(files).into_iter().map(|batch| kept(table, &batch, wanted)).collect::<Vec<_>>();
+        let (sender, receiver) = tokio::sync::mpsc::channel(batches.len().max(1));
+        for batch in batches {
+            // Nobody takes it away: the receiver is still here and there is room for every batch.
+            drop(sender.try_send(batch));
+        }
+        Ok(receiver)
     }
+}
+
+/// The rows of a batch that were asked for.
+fn kept(table: &TableDef, batch: &RecordBatch, wanted: &Wanted) -> Result<RecordBatch> {
+    let mut mask = vec![true; batch.num_rows()];
+    let column = |name: &str| batch.column_by_name(name).ok_or_else(|| Error::invalid(format!("{} has no column {name}", table.name)));
+    if let Some(metrics) = &wanted.metrics {
+        let words = cast(column("metric")?, &DataType::Utf8)?;
+        let words = words.as_string::<i32>();
+        mask.iter_mut().enumerate().for_each(|(i, m)| *m &= metrics.contains(words.value(i)));
+    }
+    if let Some(series) = &wanted.series {
+        let ids: HashSet<i64> = series.iter().map(|s| s.0).collect();
+        let column = column("series_id")?.as_primitive::<Int64Type>();
+        mask.iter_mut().enumerate().for_each(|(i, m)| *m &= ids.contains(&column.value(i)));
+    }
+    if let Some(micros) = &wanted.micros {
+        let times = column(table.date_from)?.as_primitive::<TimestampMicrosecondType>();
+        mask.iter_mut().enumerate().for_each(|(i, m)| *m &= times.is_valid(i) && micros.contains(&times.value(i)));
+    }
+    Ok(filter_record_batch(batch, &mask.into())?)
 }
 
 /// Checkpoints in memory.

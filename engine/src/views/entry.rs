@@ -3,12 +3,12 @@
 use super::envelope::{Envelope, full_schema};
 use super::input::PaneInput;
 use super::upserts::Upserts;
-use super::window::{Revised, WindowState};
+use super::window::{Revised, WindowState, by_bucket};
 use super::{Instants, KEYS_MAX, RECENT_MS, SNAPSHOT_EVERY_MS, with_envelope};
 use crate::error::{Error, Result};
 use crate::metrics::Metric;
 use crate::panes::Panes;
-use crate::query::{Fold, KeyedProgram, Program, SnapshotProgram, View};
+use crate::query::{Fold, KeyedProgram, Program, SnapshotProgram, View, WindowSource};
 use crate::registry::Registry;
 use crate::schema::{TableDef, TableName};
 use crate::time::{EventTime, WallTime};
@@ -123,8 +123,16 @@ impl Entry {
         let envelope = self.envelope(at.watermark);
         let recomputed = match (&self.view.program, &mut self.state) {
             (Program::Window(program), State::Window(state)) => {
-                let rows = input.open_rows(work.dirty, program.metrics.as_ref(), work.panes, work.registry)?;
-                let changed = state.tick(program, rows, at.watermark)?;
+                let changed = match &program.source {
+                    WindowSource::Panes { metrics } => {
+                        let rows = input.open_rows(work.dirty, metrics.as_ref(), work.panes, work.registry)?;
+                        state.tick(program, rows, at.watermark)?
+                    }
+                    WindowSource::View(name) => match before.iter().find(|e| e.view.spec.name == *name).filter(|e| e.changed) {
+                        Some(source) => state.tick_all(program, by_bucket(program, &source.provisional)?, at.watermark)?,
+                        None => false,
+                    },
+                };
                 if !changed && !work.finalized {
                     return Ok(());
                 }

@@ -43,5 +43,6 @@ pub fn with_envelope(schema: &SchemaRef, rows: &RecordBatch, envelope: &Envelope
     columns.push(Arc::new(Float64Array::from(vec![envelope.coverage; n])));
     columns.push(Arc::new(Int64Array::from(revisions.unwrap_or_else(|| vec![envelope.revision; n]))));
     columns.push(Arc::new(Int64Array::from(vec![envelope.generation as i64; n])));
+    columns.push(new_null_array(&arrow::datatypes::DataType::Boolean, n));
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }

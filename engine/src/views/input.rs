@@ -108,7 +108,7 @@ impl PaneInput {
         let mut rows = Vec::with_capacity(info.series.len());
         for series in info.series.iter() {
             if let Some(cell) = panes.cell(*series, pane) {
-                rows.push(PaneRow { series: *series, cell, born: panes.is_born(*series, &cell, registry) });
+                rows.push(PaneRow { series: *series, cell, born: panes.is_born(*series, &cell, registry), revision: 0 });
             }
         }
         if rows.is_empty() { Ok(None) } else { self.batch(metric, &rows, registry).map(Some) }

@@ -1,6 +1,7 @@
 //! State of the views as bytes. A view whose definition changed starts empty: its saved part is not for it.
 
 use super::entry::{Entry, State};
+use super::window::WindowState;
 use super::{Views, newest_window};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::{decode_batches, encode_batches};
@@ -71,8 +72,8 @@ impl Entry {
         };
         match &self.state {
             State::Window(state) => {
-                for (pane, batch) in &state.finals {
-                    put(format!("final-{pane}"), batch)?;
+                for (bucket, batch) in &state.finals {
+                    put(format!("final-{bucket}"), batch)?;
                 }
             }
             State::Keyed { state, upserts, .. } => {
@@ -84,6 +85,9 @@ impl Entry {
         }
         for (_, rows) in &self.recent {
             put("recent".into(), rows)?;
+        }
+        if let State::Window(WindowState { done: Some(done), .. }) = &self.state {
+            sections.push(("done".into(), done.to_le_bytes().to_vec().into()));
         }
         if let State::Fold(fold) = &self.state {
             sections.push(("fold".into(), fold.save()?.into()));
@@ -108,6 +112,9 @@ impl Entry {
                 (_, "recent") => {
                     let rows = one(bytes)?;
                     self.recent.push((newest_window(&rows), rows));
+                }
+                (State::Window(state), "done") => {
+                    state.done = Some(i64::from_le_bytes(bytes.as_slice().try_into().map_err(|_| corrupt())?));
                 }
                 (State::Window(state), section) => {
                     let pane = section.strip_prefix("final-").and_then(|p| p.parse().ok()).ok_or_else(corrupt)?;

@@ -9,7 +9,7 @@ use crate::run::Prepared;
 use crate::run::aggregate::{AggregateQuery, STATE};
 use crate::run::source::SourceExec;
 use afferent_engine::event::EventKind;
-use afferent_engine::query::{KeyedProgram, Program, WindowProgram, WindowQuery};
+use afferent_engine::query::{KeyedProgram, Program, WindowProgram, WindowQuery, WindowSource};
 use afferent_engine::time::PANE_MS;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{Column, ScalarValue};
@@ -40,14 +40,14 @@ pub(super) fn compile(planner: &Planner, scope: &Scope<'_>, relation: &'static s
         Shape::Window => {
             let window_ms = window(scope, plan, aggregate, &groups)?;
             let metrics = predicate::texts_of(planner, &optimized, relation, "metric")?;
-            Program::Window(WindowProgram { metrics, window_ms, query })
+            Program::Window(WindowProgram { source: WindowSource::Panes { metrics }, window_ms, every_ms: window_ms, query })
         }
         _ => {
             let kinds = match predicate::texts_of(planner, &optimized, relation, "kind")? {
                 Some(texts) => Some(texts.iter().map(|t| kind(scope, t)).collect::<Result<BTreeSet<_>>>()?),
                 None => None,
             };
-            Program::Keyed(KeyedProgram { kinds, query })
+            Program::Keyed(KeyedProgram { kinds, ttl_ms: None, query })
         }
     };
     Ok(Compiled { program, schema, key })

@@ -41,7 +41,7 @@ pub(super) fn compile(planner: &Planner, scope: &Scope<'_>, view: &str, plan: &L
     };
     let fold = Arc::new(fold);
     let make = move || Box::new(PlannedFold::new(Arc::clone(&fold))) as Box<dyn Fold>;
-    let program = FoldProgram { input: TableName::new(view), make: Arc::new(make) };
+    let program = FoldProgram { input: TableName::new(view), memory_ms: None, make: Arc::new(make) };
     Ok(Compiled { program: Program::Fold(program), schema, key })
 }
 

@@ -9,7 +9,7 @@ use crate::functions;
 use crate::run::instant::Instant;
 use crate::run::source::SourceTable;
 use crate::run::{Prepared, Runner, block_on};
-use afferent_engine::query::View;
+use afferent_engine::query::ViewSpec;
 use afferent_engine::schema::{self, view_envelope};
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -65,7 +65,7 @@ pub(crate) fn plain_view(context: &SessionContext, definition: &Definition) -> R
 }
 
 impl Planner {
-    pub(super) fn new(view: &str, dimensions: &Dimensions, known: &[View], plain: &[Definition]) -> Result<Self> {
+    pub(super) fn new(view: &str, dimensions: &Dimensions, known: &[ViewSpec], plain: &[Definition]) -> Result<Self> {
         let config = settings();
         let runner = Runner::new(config.clone())?;
         let state = SessionStateBuilder::new_with_default_features().with_config(config).build();
@@ -85,7 +85,7 @@ impl Planner {
         register(PANES, Arc::new(SourceTable::new(PANES, schema::panes())))?;
         register(EVENTS, Arc::new(SourceTable::new(EVENTS, schema::events().schema)))?;
         let (mut views, mut keys) = (BTreeMap::new(), BTreeMap::new());
-        for spec in known.iter().map(|v| &v.spec) {
+        for spec in known {
             let schema = with_envelope(&spec.schema);
             register(spec.name.as_str(), Arc::new(SourceTable::new(spec.name.as_str(), Arc::clone(&schema))))?;
             views.insert(spec.name.as_str().to_owned(), schema);

@@ -30,10 +30,11 @@ pub fn shipped_plain() -> Result<Vec<Definition>> {
 /// # Errors
 /// `Invalid`, naming view and clause.
 pub fn shipped(dimensions: &Dimensions) -> Result<Vec<View>> {
-    let (mut views, mut plain) = (Vec::new(), Vec::new());
+    let (mut views, mut known, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     for definition in shipped_definitions()? {
         if definition.materialized {
-            let view = Compiler::new(dimensions, &views).with_plain(plain.clone()).compile(&definition)?;
+            let view = Compiler::new(dimensions, &known).with_plain(plain.clone()).compile(&definition)?;
+            known.push(view.spec.clone());
             views.push(view);
         } else {
             plain.push(definition);

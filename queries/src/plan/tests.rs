@@ -5,15 +5,17 @@ use super::*;
 use crate::run::fixture::dimensions;
 use afferent_engine::error::ErrorKind;
 use afferent_engine::event::EventKind;
+use afferent_engine::query::WindowSource;
 
 const TRAFFIC: &str = "CREATE MATERIALIZED VIEW traffic AS SELECT service, tumble(window_start, INTERVAL '1 minute') AS window_start, SUM(count) AS good, AVG(last) AS ratio FROM panes GROUP BY 1, 2";
 const INCIDENTS: &str =
     "CREATE MATERIALIZED VIEW incidents AS SELECT fingerprint, MAX(time) AS newest FROM events WHERE kind = 'incident' GROUP BY fingerprint";
 
 fn compile_all(texts: &[&str]) -> Result<Vec<View>> {
-    let mut views: Vec<View> = Vec::new();
+    let (mut views, mut known): (Vec<View>, Vec<ViewSpec>) = Default::default();
     for text in texts {
-        let view = Compiler::new(&dimensions(), &views).compile(&Definition::parse("test", text)?)?;
+        let view = Compiler::new(&dimensions(), &known).compile(&Definition::parse("test", text)?)?;
+        known.push(view.spec.clone());
         views.push(view);
     }
     Ok(views)
@@ -31,7 +33,8 @@ fn with_options(options: &str, select: &str) -> Result<View> {
 fn window(select: &str) -> (View, WindowFacts) {
     let view = compile(select).unwrap_or_else(|e| panic!("{select}: {e}"));
     let Program::Window(w) = &view.program else { panic!("{select}") };
-    let facts = WindowFacts { window_ms: w.window_ms, metrics: w.metrics.clone().map(|m| m.into_iter().collect()) };
+    let WindowSource::Panes { metrics } = &w.source else { panic!("{select}") };
+    let facts = WindowFacts { window_ms: w.window_ms, metrics: metrics.clone().map(|m| m.into_iter().collect()) };
     (view, facts)
 }
 

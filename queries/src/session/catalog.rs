@@ -102,7 +102,7 @@ impl Relations {
     /// A view's newest revisions.
     fn view_rows(&self, name: &str, info: &ViewInfo) -> PlanResult<ViewTable> {
         let date_from = if info.schema.column_with_name(WINDOW_START).is_some() { WINDOW_START } else { "watermark" };
-        let def = TableDef { name: TableName::new(name), schema: Arc::clone(&info.schema), date_from, sort: info.key.clone() };
+        let def = TableDef { name: info.table.clone(), schema: Arc::clone(&info.schema), date_from, sort: info.key.clone() };
         let table = (self.tables)(&def, &self.view);
         let columns: Vec<Expr> = info.schema.fields().iter().map(|f| ident(f.name())).collect();
         let scan = |alias: &str| {

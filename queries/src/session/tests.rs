@@ -101,13 +101,15 @@ fn live() -> Arc<Live> {
         {
             v.live.insert(TableName::new(name), Arc::new(vec![rows]));
         }
-        let info = |rows: &RecordBatch, key: &[&str]| ViewInfo {
+        let info = |name: &str, rows: &RecordBatch, key: &[&str]| ViewInfo {
             schema: rows.schema(),
             key: key.iter().map(|k| (*k).to_owned()).collect(),
             sql: "SELECT".to_owned(),
+            generation: 1,
+            table: TableName::new(name),
         };
-        v.views.insert(TableName::new("traffic"), info(&windowed, &["service", "window_start"]));
-        v.views.insert(TableName::new("incidents"), info(&keyed, &["service"]));
+        v.views.insert(TableName::new("traffic"), info("traffic", &windowed, &["service", "window_start"]));
+        v.views.insert(TableName::new("incidents"), info("incidents", &keyed, &["service"]));
         let names = |l: &[&str]| l.iter().map(|l| (*l).to_owned()).collect::<Arc<[String]>>();
         v.metrics = Arc::new([("up".to_owned(), names(&["instance", "time"])), ("node_load1".to_owned(), names(&["instance"]))].into());
         v.status = Arc::new(Status { as_of: Some(EventTime(START / 1000)), ..Status::default() });

@@ -32,7 +32,7 @@ fn input() -> View {
 
 fn fold(select: &str) -> (View, Box<dyn Fold>) {
     let definition = Definition::parse("test", &format!("CREATE MATERIALIZED VIEW f AS {select}")).unwrap();
-    let view = Compiler::new(&dimensions(), &[input()]).compile(&definition).unwrap_or_else(|e| panic!("{select}: {e}"));
+    let view = Compiler::new(&dimensions(), &[input().spec]).compile(&definition).unwrap_or_else(|e| panic!("{select}: {e}"));
     let Program::Fold(program) = &view.program else { panic!("not a fold: {select}") };
     assert_eq!(program.input.as_str(), "slices");
     let fold = (program.make)();

@@ -27,7 +27,9 @@ fn views() -> (View, Vec<View>) {
     let traffic = || Compiler::new(&dimensions(), &[]).compile(&Definition::parse("test", text).unwrap()).unwrap();
     let compile = |select: &&str| {
         let text = format!("CREATE MATERIALIZED VIEW v WITH (key = 'service') AS {select}");
-        Compiler::new(&dimensions(), &[traffic()]).compile(&Definition::parse("test", &text).unwrap()).unwrap_or_else(|e| panic!("{select}: {e}"))
+        Compiler::new(&dimensions(), &[traffic().spec])
+            .compile(&Definition::parse("test", &text).unwrap())
+            .unwrap_or_else(|e| panic!("{select}: {e}"))
     };
     (traffic(), SNAPSHOTS.iter().map(compile).collect())
 }
