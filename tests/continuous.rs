@@ -71,7 +71,7 @@ impl World {
             checkpoints: self.checkpoints.clone(),
             history: self.tables.clone(),
             views: shipped(&self.dimensions).unwrap(),
-            compiler: Statements::new(Arc::new(self.dimensions.clone())).unwrap(),
+            compiler: Statements::new(self.dimensions.clone()).unwrap(),
             commands: control().1,
             inventory: self.dimensions.inventory.clone(),
             live: live.clone(),
