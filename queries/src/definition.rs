@@ -112,6 +112,12 @@ fn name_of(view: &CreateView) -> Result<String, String> {
         return Err(format!("view name {} must be one plain word", view.name));
     };
     let name = if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
+    check_name(&name)?;
+    Ok(name)
+}
+
+/// Says why a text is no view's name.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let well_formed =
         name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if !well_formed || name.len() > NAME_CHARS_MAX {
@@ -119,10 +125,10 @@ fn name_of(view: &CreateView) -> Result<String, String> {
             "view name {name:?} must be lower-case letters, digits and underscores, start with a letter and have at most {NAME_CHARS_MAX} characters"
         ));
     }
-    if RESERVED.contains(&name.as_str()) {
+    if RESERVED.contains(&name) {
         return Err(format!("view name {name:?} is taken by a relation of afferent; choose another"));
     }
-    Ok(name)
+    Ok(())
 }
 
 fn refuse_extras(view: &CreateView) -> Result<(), String> {

@@ -12,5 +12,6 @@ pub mod prices;
 pub mod run;
 pub mod session;
 pub mod slo;
+pub mod statement;
 
 pub use error::{Error, Result};
