@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What a reader wants of the rows in memory; both parts only spare work, readers filter again.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LiveFilter {
     /// Only this metric.
     pub metric: Option<String>,

@@ -5,6 +5,7 @@ mod catalog;
 mod described;
 mod latest;
 mod limits;
+mod newest;
 mod sandbox;
 
 pub use answer::{Answer, AnswerStats};

@@ -1,13 +1,15 @@
 //! The relations a statement can name, made when it names them: stored tables, views, metrics, dimensions.
 
 use super::described::{Described, descriptions};
+use super::newest::Newest;
 use super::{TableSource, latest};
 use crate::definition::Definition;
 use crate::error::{Error, Result};
 use crate::functions::label;
 use crate::plan::{PANES, WINDOW_START};
 use afferent_engine::live::{ReadView, ViewInfo};
-use afferent_engine::schema::{self, EXEMPLARS, HISTOGRAMS, LATE_SAMPLES, ROLLUP_1M, SAMPLES, SERIES, TableDef, TableName};
+use afferent_engine::schema::{self, EXEMPLARS, HISTOGRAMS, LATE_SAMPLES, REVISION, ROLLUP_1M, SAMPLES, SERIES, TableDef, TableName};
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider};
@@ -69,18 +71,31 @@ impl Relations {
         Some((def, (self.tables)(def, &self.view)))
     }
 
-    fn described(&self, table: &str, added: &[&str]) -> PlanResult<Arc<dyn TableProvider>> {
+    fn described(&self, table: &str, columns: &SchemaRef, added: &[&str]) -> PlanResult<Arc<dyn TableProvider>> {
         let missing = || DataFusionError::Internal(format!("table {table} is not described"));
         let (def, rows) = self.stored(table).ok_or_else(missing)?;
         let (_, series) = self.stored(SERIES).ok_or_else(missing)?;
-        Ok(Arc::new(Described::new(rows, series, &def.schema, added)?))
+        let rows: Arc<dyn TableProvider> = if table == ROLLUP_1M {
+            // A series has one metric, so conditions on the metric hold for every revision of a pane.
+            let key = ["series_id", WINDOW_START].map(str::to_owned);
+            Arc::new(Newest::new(rows, &def.schema, &key, &["metric"]))
+        } else {
+            rows
+        };
+        Ok(Arc::new(Described::new(rows, series, columns, added)?))
+    }
+
+    /// A table with everything it stores.
+    fn whole(&self, table: &str, added: &[&str]) -> PlanResult<Arc<dyn TableProvider>> {
+        let columns = self.defs.get(table).map_or_else(|| Arc::new(Schema::empty()), |def| Arc::clone(&def.schema));
+        self.described(table, &columns, added)
     }
 
     fn public(&self, name: &str) -> PlanResult<Option<Arc<dyn TableProvider>>> {
         Ok(Some(match name {
-            SAMPLES | ROLLUP_1M | HISTOGRAMS | LATE_SAMPLES => self.described(name, &["service"])?,
-            EXEMPLARS => self.described(name, &["service"])?,
-            PANES => self.described(ROLLUP_1M, &["service", "labels"])?,
+            SAMPLES | ROLLUP_1M | HISTOGRAMS | LATE_SAMPLES => self.whole(name, &["service"])?,
+            EXEMPLARS => self.whole(name, &["service"])?,
+            PANES => self.described(ROLLUP_1M, &without_revision(&schema::rollup_1m().schema), &["service", "labels"])?,
             SERIES => {
                 let Some((_, series)) = self.stored(SERIES) else { return Ok(None) };
                 Arc::new(ViewTable::new(descriptions(&series, Vec::new())?, None))
@@ -94,27 +109,31 @@ impl Relations {
             return Ok(Some(table));
         }
         if let Some(info) = self.view.views.get(&TableName::new(name)) {
-            return Ok(Some(Arc::new(self.view_rows(name, info)?)));
+            return Ok(Some(self.view_rows(info)?));
         }
         Ok(self.fixed.constant.get(name).cloned())
     }
 
-    /// A view's newest revisions.
-    fn view_rows(&self, name: &str, info: &ViewInfo) -> PlanResult<ViewTable> {
-        let date_from = if info.schema.column_with_name(WINDOW_START).is_some() { WINDOW_START } else { "watermark" };
+    /// A view's newest revisions, from the table of the generation that serves.
+    fn view_rows(&self, info: &ViewInfo) -> PlanResult<Arc<dyn TableProvider>> {
+        let windowed = info.schema.column_with_name(WINDOW_START).is_some();
+        let date_from = if windowed { WINDOW_START } else { "watermark" };
         let def = TableDef { name: info.table.clone(), schema: Arc::clone(&info.schema), date_from, sort: info.key.clone() };
         let table = (self.tables)(&def, &self.view);
+        if windowed {
+            // Rows of windows are written once, seldom twice.
+            return Ok(Arc::new(Newest::new(table, &info.schema, &info.key, &[]).defined(&info.sql)));
+        }
+        // Rows of keyed views are written again and again: most rows are old.
         let columns: Vec<Expr> = info.schema.fields().iter().map(|f| ident(f.name())).collect();
-        let scan = |alias: &str| {
-            LogicalPlanBuilder::scan("rows", provider_as_source(Arc::clone(&table)), None)?.project(columns.clone())?.alias(alias)?.build()
-        };
-        Ok(ViewTable::new(latest::newest_revisions(scan, &info.schema, &info.key)?, Some(info.sql.clone())))
+        let rows = LogicalPlanBuilder::scan("rows", provider_as_source(table), None)?.project(columns)?.alias("v")?.build()?;
+        Ok(Arc::new(ViewTable::new(latest::newest_revisions(rows, &info.schema, &info.key)?, Some(info.sql.clone()))))
     }
 
     /// One metric's rows with one column per label.
     fn metric(&self, table: &str, metric: &str, first: &[&str]) -> PlanResult<Option<Arc<dyn TableProvider>>> {
         let Some(labels) = self.view.metrics.get(metric) else { return Ok(None) };
-        let rows = self.described(table, &["service", "labels"])?;
+        let rows = self.whole(table, &["service", "labels"])?;
         let scan = LogicalPlanBuilder::scan(table, provider_as_source(rows), None)?.filter(ident("metric").eq(lit(metric)))?;
         let mut taken: BTreeSet<String> = first.iter().map(|c| (*c).to_owned()).collect();
         let mut columns: Vec<Expr> = first.iter().map(|c| ident(*c)).collect();
@@ -160,6 +179,10 @@ impl Relations {
         let hint = format!("there is no relation {schema}.\"{name}\"; near it: {}", near.join(", "));
         Error::statement(DataFusionError::Plan(hint))
     }
+}
+
+fn without_revision(schema: &SchemaRef) -> SchemaRef {
+    Arc::new(Schema::new(schema.fields().iter().filter(|f| f.name() != REVISION).cloned().collect::<Vec<_>>()))
 }
 
 /// The few names that differ least from `name`.

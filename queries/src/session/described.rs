@@ -80,7 +80,7 @@ impl Described {
 }
 
 /// The expression with every column taken from `relation`.
-fn requalified(expr: &Expr, relation: &str) -> Expr {
+pub(super) fn requalified(expr: &Expr, relation: &str) -> Expr {
     let changed = expr.clone().transform(|e| {
         Ok(match e {
             Expr::Column(c) => {
@@ -92,8 +92,8 @@ fn requalified(expr: &Expr, relation: &str) -> Expr {
     changed.map(|t| t.data).unwrap_or_else(|_| expr.clone())
 }
 
-/// True where an expression is safe to evaluate on descriptions instead of rows.
-fn has_subquery(expr: &Expr) -> bool {
+/// True where an expression is not a plain computation over a row's columns.
+pub(super) fn has_subquery(expr: &Expr) -> bool {
     let mut found = false;
     let walked = expr.apply(|e| {
         found |= matches!(e, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));

@@ -8,10 +8,15 @@ use afferent_engine::live::{LiveFilter, ViewInfo};
 use afferent_engine::schema::{self, TableName};
 use afferent_engine::status::Status;
 use afferent_engine::time::EventTime;
-use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray, new_null_array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::error::Result as PlanResult;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
 
 fn samples() -> RecordBatch {
     let rows: Vec<(&str, i64, i64, f64)> = (0..12).map(|i| (if i % 3 == 2 { "node_load1" } else { "up" }, i % 3, i / 3, i as f64)).collect();
@@ -48,11 +53,11 @@ fn series() -> RecordBatch {
     .unwrap()
 }
 
-/// Rows of a view: (key, value, minute, revision, generation).
-fn view_rows(windowed: bool, rows: &[(Option<&str>, i64, i64, i64, i64)]) -> RecordBatch {
+/// Rows of a view: (key, value or none where it is retracted, minute, revision).
+fn view_rows(windowed: bool, rows: &[(Option<&str>, Option<i64>, i64, i64)]) -> RecordBatch {
     let mut fields = vec![Field::new("service", DataType::Utf8, true), Field::new("n", DataType::Int64, true)];
     let mut columns: Vec<ArrayRef> =
-        vec![Arc::new(rows.iter().map(|r| r.0).collect::<StringArray>()), Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1)))];
+        vec![Arc::new(rows.iter().map(|r| r.0).collect::<StringArray>()), Arc::new(rows.iter().map(|r| r.1).collect::<Int64Array>())];
     if windowed {
         fields.push(Field::new("window_start", schema::timestamp(), true));
         columns.push(times(rows.iter().map(|r| START + r.2 * fixture::PANE)));
@@ -61,54 +66,71 @@ fn view_rows(windowed: bool, rows: &[(Option<&str>, i64, i64, i64, i64)]) -> Rec
     columns.push(times(rows.iter().map(|r| START + r.3)));
     columns.push(new_null_array(&DataType::Float64, rows.len()));
     columns.push(Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.3))));
-    columns.push(Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.4))));
+    columns.push(Arc::new(Int64Array::from_iter_values(rows.iter().map(|_| 1))));
+    columns.push(Arc::new(rows.iter().map(|r| r.1.is_none().then_some(true)).collect::<BooleanArray>()));
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+/// Panes of two series; the last one of series 0 was revised twice.
+fn rollup() -> RecordBatch {
+    let pane = |series: i64, minute: i64, value: i64| Pane { metric: 2, series, minute, count: value, value: Some(value as f64), service: None };
+    let mut rows: Vec<Pane> = (0..6).map(|i| pane(i % 2, i, i)).collect();
+    rows.extend([pane(0, 4, 40), pane(0, 4, 41)]);
+    let mut columns = fixture::panes(&rows).columns().to_vec();
+    columns.truncate(11);
+    let revisions = [None, None, None, None, Some(0), None, Some(2), Some(1)];
+    columns.push(Arc::new(Int64Array::from(revisions.to_vec())));
+    RecordBatch::try_new(schema::rollup_1m().schema, columns).unwrap()
 }
 
 fn live() -> Arc<Live> {
     let live = Arc::new(Live::default());
-    let panes = fixture::panes(
-        &(0..6).map(|i| Pane { metric: 2, series: i % 2, minute: i, count: i, value: Some(i as f64), service: None }).collect::<Vec<_>>(),
-    );
-    let rollup = panes.project(&(0..11).collect::<Vec<_>>()).unwrap();
     let windowed = view_rows(
         true,
         &[
-            (Some("api"), 1, 0, 0, 1),
-            (Some("api"), 2, 1, 0, 1),
-            (Some("api"), 3, 1, 2, 1),
-            (Some("api"), 4, 1, 1, 1),
-            (None, 5, 1, 0, 1),
-            (None, 6, 1, 1, 1),
-            (Some("web"), 7, 0, 5, 1),
-            (Some("web"), 8, 0, 0, 2),
+            (Some("api"), Some(1), 0, 0),
+            (Some("api"), Some(2), 1, 0),
+            (Some("api"), Some(3), 1, 2),
+            (Some("api"), Some(4), 1, 1),
+            (None, Some(5), 1, 0),
+            (None, Some(6), 1, 1),
+            (Some("web"), Some(7), 0, 0),
+            (Some("web"), None, 0, 1),
+            (Some("web"), Some(8), 1, 0),
+            (Some("web"), None, 1, 1),
+            (Some("web"), Some(9), 1, 2),
         ],
     );
     let keyed = view_rows(
         false,
         &[
-            (Some("api"), 1, 0, 0, 1),
-            (Some("api"), 2, 0, 1, 1),
-            (Some("web"), 3, 0, 4, 1),
-            (Some("web"), 4, 0, 0, 2),
-            (None, 5, 0, 0, 1),
-            (None, 6, 0, 7, 1),
+            (Some("api"), Some(1), 0, 0),
+            (Some("api"), Some(2), 0, 1),
+            (Some("web"), Some(3), 0, 0),
+            (Some("web"), Some(4), 0, 4),
+            (None, Some(5), 0, 0),
+            (None, Some(6), 0, 7),
+            (Some("gone"), Some(7), 0, 0),
+            (Some("gone"), None, 0, 1),
         ],
     );
+    let once = view_rows(true, &[(Some("api"), Some(1), 0, 0), (Some("web"), Some(2), 0, 0)]);
     live.update(|v| {
         for (name, rows) in
-            [("samples", samples()), ("series", series()), ("rollup_1m", rollup), ("traffic", windowed.clone()), ("incidents", keyed.clone())]
+            [("samples", samples()), ("series", series()), ("rollup_1m", rollup()), ("traffic__g2", windowed.clone()), ("incidents", keyed.clone())]
         {
             v.live.insert(TableName::new(name), Arc::new(vec![rows]));
         }
-        let info = |name: &str, rows: &RecordBatch, key: &[&str]| ViewInfo {
+        v.live.insert(TableName::new("once"), Arc::new(vec![once.clone()]));
+        let info = |table: &str, rows: &RecordBatch, key: &[&str]| ViewInfo {
             schema: rows.schema(),
             key: key.iter().map(|k| (*k).to_owned()).collect(),
             sql: "SELECT".to_owned(),
             generation: 1,
-            table: TableName::new(name),
+            table: TableName::new(table),
         };
-        v.views.insert(TableName::new("traffic"), info("traffic", &windowed, &["service", "window_start"]));
+        v.views.insert(TableName::new("traffic"), info("traffic__g2", &windowed, &["service", "window_start"]));
+        v.views.insert(TableName::new("once"), info("once", &once, &["service", "window_start"]));
         v.views.insert(TableName::new("incidents"), info("incidents", &keyed, &["service"]));
         let names = |l: &[&str]| l.iter().map(|l| (*l).to_owned()).collect::<Arc<[String]>>();
         v.metrics = Arc::new([("up".to_owned(), names(&["instance", "time"])), ("node_load1".to_owned(), names(&["instance"]))].into());
@@ -117,10 +139,45 @@ fn live() -> Arc<Live> {
     live
 }
 
+/// Rows in memory that, like files by their statistics, leave out those of too low a revision where they are asked to.
+#[derive(Debug)]
+struct Stored {
+    schema: Arc<Schema>,
+    rows: Vec<RecordBatch>,
+}
+
+#[async_trait]
+impl TableProvider for Stored {
+    fn schema(&self) -> Arc<Schema> {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> PlanResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        let again = filters.iter().any(|f| f.to_string().contains("revision > Int64(0)"));
+        let revised = |b: &RecordBatch| b.column_by_name("revision").unwrap().as_primitive::<Int64Type>().iter().any(|r| r.is_some_and(|r| r > 0));
+        let rows = self.rows.iter().filter(|b| !again || revised(b)).cloned().collect();
+        MemTable::try_new(Arc::clone(&self.schema), vec![rows])?.scan(state, projection, &[], limit).await
+    }
+}
+
 fn engine_with(limits: SqlLimits) -> SqlEngine {
     let tables: TableSource = Arc::new(|def, view| {
         let rows = view.live.get(&def.name).map(|l| l.scan(&LiveFilter::default())).unwrap_or_default();
-        Arc::new(MemTable::try_new(Arc::clone(&def.schema), vec![rows]).unwrap())
+        Arc::new(Stored { schema: Arc::clone(&def.schema), rows })
     });
     SqlEngine::new(&dimensions(), live(), tables, limits).unwrap()
 }
@@ -172,7 +229,10 @@ async fn service_is_joined_only_where_it_is_asked_for() {
 #[tokio::test]
 async fn views_show_the_newest_revision_per_key() {
     let engine = engine();
-    assert_eq!(numbers(&engine, "SELECT n FROM traffic ORDER BY n").await, [1, 3, 6, 8]);
+    assert_eq!(numbers(&engine, "SELECT n FROM traffic ORDER BY n").await, [1, 3, 6, 9]);
+    assert_eq!(numbers(&engine, "SELECT COUNT(*) FROM traffic").await, [4]);
+    assert_eq!(numbers(&engine, "SELECT n FROM traffic WHERE n IN (2, 4, 7, 8)").await, Vec::<i64>::new());
+    assert_eq!(numbers(&engine, "SELECT n FROM traffic WHERE service IS NULL AND n > 5").await, [6]);
     assert_eq!(
         numbers(&engine, "SELECT n FROM traffic WHERE service = 'api' AND window_start > to_timestamp_micros(1763820000000000) ORDER BY n").await,
         [3]
@@ -180,6 +240,38 @@ async fn views_show_the_newest_revision_per_key() {
     assert_eq!(numbers(&engine, "SELECT n FROM incidents ORDER BY n").await, [2, 4, 6]);
     assert_eq!(numbers(&engine, "SELECT n FROM incidents WHERE service = 'web'").await, [4]);
     assert_eq!(numbers(&engine, "SELECT n FROM incidents WHERE n = 3").await, Vec::<i64>::new());
+}
+
+#[tokio::test]
+async fn panes_show_their_newest_revision_only() {
+    let engine = engine();
+    let all = "SELECT count FROM %";
+    for (relation, condition) in [("rollup_1m", "metric = 'up'"), ("panes", "metric = 'up'"), ("rollup.up", "true")] {
+        let ask = |rest: &str| format!("{} WHERE {condition} {rest}", all.replace('%', relation));
+        assert_eq!(numbers(&engine, &ask("ORDER BY count")).await, [0, 1, 2, 3, 5, 40], "{relation}");
+        assert_eq!(numbers(&engine, &ask("AND count IN (4, 41)")).await, Vec::<i64>::new(), "{relation}");
+        assert_eq!(numbers(&engine, &ask("AND service = 'api' ORDER BY count")).await, [0, 2, 40], "{relation}");
+        assert_eq!(numbers(&engine, &format!("SELECT COUNT(*) FROM {relation}")).await, [6], "{relation}");
+    }
+    assert_eq!(numbers(&engine, "SELECT revision FROM rollup_1m WHERE count = 40").await, [2]);
+    assert!(rows(&engine, "SELECT revision FROM panes").await.is_err());
+    assert!(rows(&engine, "SELECT retracted FROM traffic").await.is_err() && rows(&engine, "SELECT retracted FROM incidents").await.is_err());
+}
+
+#[tokio::test]
+async fn what_was_never_revised_is_read_without_a_join() {
+    let engine = engine();
+    for (sql, joins) in [
+        ("SELECT SUM(n) FROM once", 0),
+        ("SELECT SUM(n) FROM traffic", 1),
+        ("SELECT SUM(increase) FROM rollup_1m", 1),
+        ("SELECT SUM(increase) FROM rollup_1m a WHERE service = 'api'", 2),
+    ] {
+        let plan = text(&engine, &format!("EXPLAIN {sql}")).await;
+        assert_eq!(plan.matches("HashJoinExec").count(), joins, "{sql}: {plan}");
+    }
+    assert_eq!(numbers(&engine, "SELECT COUNT(*) FROM once").await, [2]);
+    assert_eq!(numbers(&engine, "SELECT n FROM once WHERE service = 'web'").await, [2]);
 }
 
 #[tokio::test]

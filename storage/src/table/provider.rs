@@ -4,11 +4,11 @@ use super::columns;
 use super::scan::{self, Grouping, Scan};
 use crate::object_store::Store;
 use afferent_engine::live::{LiveFilter, LiveRows};
-use afferent_engine::schema::TableDef;
+use afferent_engine::schema::{REVISION, TableDef};
 use afferent_engine::table::TableFiles;
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::compute::{cast, max};
+use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
 use datafusion::catalog::memory::MemorySourceConfig;
@@ -21,7 +21,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
@@ -36,7 +36,12 @@ pub struct LakeTable {
     schema: SchemaRef,
     files: Arc<TableFiles>,
     live: Option<Arc<dyn LiveRows>>,
+    /// What was last taken from memory: a query that asks for rows and for their revisions takes them once.
+    taken: Mutex<Option<Taken>>,
 }
+
+/// Rows in memory and what they were asked by.
+type Taken = (LiveFilter, Arc<Vec<RecordBatch>>);
 
 impl std::fmt::Debug for LakeTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -48,7 +53,7 @@ impl LakeTable {
     /// The table `def` as these files and, after them, these rows in memory make it up.
     pub fn new(store: Store, def: TableDef, files: Arc<TableFiles>, live: Option<Arc<dyn LiveRows>>) -> Self {
         let schema = columns::read_schema(&def.schema);
-        Self { store, def, schema, files, live }
+        Self { store, def, schema, files, live, taken: Mutex::new(None) }
     }
 
     /// The filters as one expression over the columns of a scan.
@@ -58,15 +63,29 @@ impl LakeTable {
         state.create_physical_expr(all, &columns).map(Some)
     }
 
+    /// The rows in memory, collected once per filter.
+    async fn taken(&self, live: Arc<dyn LiveRows>, filter: LiveFilter) -> Result<Arc<Vec<RecordBatch>>> {
+        let last = self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, rows)) = last.filter(|(asked, _)| *asked == filter) {
+            return Ok(rows);
+        }
+        // Collecting the rows may take milliseconds, which the async threads do not have.
+        let asked = filter.clone();
+        let rows = tokio::task::spawn_blocking(move || live.scan(&asked)).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let rows = Arc::new(rows);
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some((filter, rows.clone()));
+        Ok(rows)
+    }
+
     async fn live_plan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr]) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let Some(live) = self.live.clone() else { return Ok(None) };
-        let filter = live_filter(&self.def, filters);
-        // Collecting the rows may take milliseconds, which the async threads do not have.
-        let batches = tokio::task::spawn_blocking(move || live.scan(&filter)).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let batches = self.taken(live, live_filter(&self.def, filters)).await?;
+        let revision = revised_beyond(&self.def, filters);
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let schema = Arc::new(self.schema.project(projection)?);
-        let rows = batches.iter().filter(|b| b.num_rows() > 0).map(|b| live_batch(&self.def, b, projection, &schema)).collect::<Result<Vec<_>>>()?;
+        let rows = batches.iter().filter(|b| b.num_rows() > 0 && revision.is_none_or(|r| is_revised(b, r)));
+        let rows = rows.map(|b| live_batch(&self.def, b, projection, &schema)).collect::<Result<Vec<_>>>()?;
         if rows.is_empty() {
             return Ok(None);
         }
@@ -221,6 +240,25 @@ fn live_filter(def: &TableDef, filters: &[Expr]) -> LiveFilter {
         wanted.micros = Some(range);
     }
     wanted
+}
+
+/// The revision that every row asked for lies above, where the filters say so plainly.
+fn revised_beyond(def: &TableDef, filters: &[Expr]) -> Option<i64> {
+    let is_count = def.schema.field_with_name(REVISION).is_ok_and(|f| *f.data_type() == DataType::Int64);
+    let above = |filter: &Expr| match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Gt, right }) if column_of(left) == Some(REVISION) => match literal_of(right) {
+            Some(ScalarValue::Int64(Some(value))) => Some(*value),
+            _ => None,
+        },
+        _ => None,
+    };
+    filters.iter().flat_map(split_conjunction).filter_map(above).max().filter(|_| is_count)
+}
+
+/// Whether a batch may hold a row of a higher revision.
+fn is_revised(batch: &RecordBatch, revision: i64) -> bool {
+    let Some(revisions) = batch.column_by_name(REVISION).and_then(|c| c.as_primitive_opt::<Int64Type>()) else { return true };
+    max(revisions).is_some_and(|greatest| greatest > revision)
 }
 
 fn is_word(schema: &Schema, column: &str) -> bool {

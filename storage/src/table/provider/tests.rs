@@ -8,7 +8,7 @@ use afferent_engine::checkpoint::{Epoch, GroupName};
 use afferent_engine::schema::{self, TableName};
 use afferent_engine::table::TableStore;
 use arrow::array::{Int64Builder, ListBuilder, MapBuilder, StringBuilder};
-use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::{StatisticsArgs, StatisticsContext, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -224,4 +224,53 @@ async fn nested_columns_come_back() {
     assert_eq!(lines.len(), 6, "{text}");
     assert!(lines.chunks(2).all(|pair| pair[0] == pair[1]), "the row from the file equals the row from memory: {text}");
     assert!(text.contains("{k0: v2, k1: v2}") && text.contains("[20, 21]") && text.contains("2026-11-23"), "{text}");
+}
+
+/// Files and batches of first writings only are not looked at for later ones.
+#[tokio::test]
+async fn revisions_are_looked_for_only_where_they_may_be() {
+    let (_folder, store) = testing::store();
+    let tables = DeltaTables::new(store.clone());
+    let field = arrow::datatypes::Field::new;
+    let def = TableDef {
+        name: TableName::new("revised"),
+        schema: Arc::new(Schema::new(vec![field("time", schema::timestamp(), false), field(REVISION, DataType::Int64, true)])),
+        date_from: "time",
+        sort: vec!["time".to_owned()],
+    };
+    tables.ensure(&def).await.unwrap();
+    let batch = |revisions: Vec<Option<i64>>| {
+        let times = arrow::array::TimestampMicrosecondArray::from(vec![MIDNIGHT; revisions.len()]).with_timezone("UTC");
+        RecordBatch::try_new(def.schema.clone(), vec![Arc::new(times), Arc::new(arrow::array::Int64Array::from(revisions))]).unwrap()
+    };
+    let written = [vec![None, None], vec![Some(0), None], vec![None, Some(2)]];
+    for (epoch, revisions) in (1..).zip(written) {
+        let files = tables.write(&def, Epoch(epoch), Box::new(std::iter::once(batch(revisions)))).await.unwrap();
+        tables.publish(&GroupName::of_partition(0), Epoch(epoch), &BTreeMap::from([(def.name.clone(), files)])).await.unwrap();
+    }
+    let all = tables.files(&def.name).await.unwrap();
+    let live: Arc<dyn LiveRows> = Arc::new(vec![batch(vec![None, Some(0)]), batch(vec![Some(1)])]);
+    let context = SessionContext::new();
+    let again = [datafusion::prelude::ident(REVISION).gt(datafusion::prelude::lit(0_i64))];
+    let rows_of = |files: TableFiles, live: Option<Arc<dyn LiveRows>>| {
+        let table = LakeTable::new(store.clone(), def.clone(), Arc::new(files), live);
+        let (state, again) = (context.state(), again.clone());
+        async move {
+            let plan = table.scan(&state, None, &again, None).await.unwrap();
+            StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).unwrap().num_rows
+        }
+    };
+    use datafusion::common::stats::Precision;
+    assert_eq!(rows_of(TableFiles::clone(&all), Some(live)).await, Precision::Exact(3), "two rows of the third file, one in memory");
+    let first = TableFiles { version: all.version, files: all.files.iter().filter(|f| !f.stats.contains("\"revision\":2")).cloned().collect() };
+    assert_eq!(first.files.len(), 2);
+    let live: Arc<dyn LiveRows> = Arc::new(vec![batch(vec![None, Some(0)])]);
+    assert_eq!(rows_of(first, Some(live)).await, Precision::Exact(0));
+}
+
+#[tokio::test]
+async fn rows_in_memory_are_taken_once_per_question() {
+    let lake = lake().await;
+    query(&lake, "SELECT count(*) FROM samples a JOIN samples b ON a.series_id = b.series_id AND a.time = b.time").await;
+    assert_eq!(lake.live.asked.lock().unwrap().len(), 1);
 }
