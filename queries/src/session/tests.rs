@@ -211,7 +211,7 @@ async fn relations_of_metrics_have_labels_and_service() {
     assert!(got.contains("| 0         | api     | h0       | late       | 9.0  |"), "{got}");
     assert!(got.contains("| 1         | web     | h1       | late       | 10.0 |"), "{got}");
     assert_eq!(numbers(&engine, "SELECT count FROM rollup.up WHERE service = 'web' AND instance = 'h1' ORDER BY window_start").await, [1, 3, 5]);
-    assert_eq!(numbers(&engine, "SELECT SUM(increase)::BIGINT FROM panes WHERE service = 'api' AND label(labels, 'instance') = 'h0'").await, [6]);
+    assert_eq!(numbers(&engine, "SELECT SUM(increase)::BIGINT FROM panes WHERE service = 'api' AND label(labels, 'instance') = 'h0'").await, [42]);
 }
 
 #[tokio::test]
