@@ -24,6 +24,10 @@ pub struct EngineConfig {
     pub series_idle_ms: i64,
     /// Time between provisional results, milliseconds; 10 to 60 000.
     pub tick_ms: u64,
+    /// How long late samples may gather before they are repaired, milliseconds; 10 to 600 000.
+    pub repair_interval_ms: u64,
+    /// Share of one core that repairs, backfills and new generations may take, 0.01 to 1.
+    pub background_share: f64,
 }
 
 impl Default for EngineConfig {
@@ -38,6 +42,8 @@ impl Default for EngineConfig {
             series_max: 2_000_000,
             series_idle_ms: 3_600_000,
             tick_ms: 500,
+            repair_interval_ms: 10_000,
+            background_share: 0.5,
         }
     }
 }
@@ -48,7 +54,7 @@ impl EngineConfig {
     /// # Errors
     /// `Invalid`, naming the first key outside its range.
     pub fn validate(&self) -> Result<()> {
-        let ranges: [(&str, i64, i64, i64); 9] = [
+        let ranges: [(&str, i64, i64, i64); 10] = [
             ("lateness_ms", self.lateness_ms, 60_000, 86_400_000),
             ("slack_ms", self.slack_ms, 0, 3_600_000),
             ("idle_ms", self.idle_ms, 1_000, 86_400_000),
@@ -57,12 +63,16 @@ impl EngineConfig {
             ("buffer_rows_max", i64::try_from(self.buffer_rows_max).unwrap_or(i64::MAX), 10_000, 100_000_000),
             ("series_max", i64::try_from(self.series_max).unwrap_or(i64::MAX), 1, 100_000_000),
             ("series_idle_ms", self.series_idle_ms, 600_000, i64::MAX),
+            ("repair_interval_ms", i64::try_from(self.repair_interval_ms).unwrap_or(i64::MAX), 10, 600_000),
             ("tick_ms", i64::try_from(self.tick_ms).unwrap_or(i64::MAX), 10, 60_000),
         ];
         for (key, value, low, high) in ranges {
             if !(low..=high).contains(&value) {
                 return Err(Error::invalid(format!("engine.{key} = {value} is outside {low} to {high}")));
             }
+        }
+        if !(0.01..=1.0).contains(&self.background_share) {
+            return Err(Error::invalid(format!("engine.background_share = {} is outside 0.01 to 1", self.background_share)));
         }
         Ok(())
     }

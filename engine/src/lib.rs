@@ -17,6 +17,7 @@ pub mod panes;
 pub mod pipeline;
 pub mod query;
 pub mod raw;
+mod recompute;
 pub mod registry;
 pub mod retries;
 pub mod rows;

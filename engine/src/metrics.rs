@@ -31,6 +31,16 @@ pub enum Metric {
     SlowPathSamples,
     /// Seconds a tick took to evaluate the views.
     TickSeconds,
+    /// Late samples that were counted where they belong after all.
+    SamplesRepaired,
+    /// Late samples that wait to be counted.
+    LateWaiting,
+    /// Rows that background steps (repairs, backfills, new generations) read.
+    BackgroundRowsIn,
+    /// Rows they wrote.
+    BackgroundRowsOut,
+    /// Seconds a background step took.
+    BackgroundSeconds,
 }
 
 impl Metric {
@@ -51,6 +61,11 @@ impl Metric {
             Self::BufferedRows => "afferent_engine_buffered_rows",
             Self::SlowPathSamples => "afferent_engine_slow_path_samples_total",
             Self::TickSeconds => "afferent_engine_tick_seconds",
+            Self::SamplesRepaired => "afferent_engine_samples_repaired_total",
+            Self::LateWaiting => "afferent_engine_late_samples_waiting",
+            Self::BackgroundRowsIn => "afferent_engine_background_rows_in_total",
+            Self::BackgroundRowsOut => "afferent_engine_background_rows_out_total",
+            Self::BackgroundSeconds => "afferent_engine_background_step_seconds",
         }
     }
 }

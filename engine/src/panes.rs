@@ -233,6 +233,32 @@ impl Panes {
         }
     }
 
+    /// Takes note of a late sample whose pane is final: what it means for the cells that are not. Gives the series' earlier birth where this sample
+    /// is older.
+    pub fn repaired(&mut self, series: u32, time: i64, value: f64) -> Option<i64> {
+        let hot = self.hot.get_mut(series as usize)?;
+        if time > hot.seen_time {
+            (hot.seen_time, hot.seen_bits) = (time, value.to_bits());
+        }
+        if !value.is_finite() {
+            return None;
+        }
+        let birth = hot.birth;
+        if birth != RETURNED && (birth == NEVER || time < birth) {
+            hot.birth = time;
+        }
+        if hot.cell.count == 0 && (hot.cell.anchor_time == NEVER || hot.cell.anchor_time < time) {
+            (hot.cell.anchor, hot.cell.anchor_time) = (value, time);
+        }
+        self.anchor_later(series, pane_of(time), time, value);
+        (birth != RETURNED && birth != NEVER && time < birth).then_some(birth)
+    }
+
+    /// True where nothing but a repair changes the pane any more.
+    pub fn is_final(&self, pane: i64) -> bool {
+        pane < self.frontier
+    }
+
     /// True where the cell holds the series' very first value and its counter is known to have started from 0.
     pub fn is_born(&self, series: u32, cell: &Cell, registry: &Registry) -> bool {
         let Some(hot) = self.hot.get(series as usize) else { return false };

@@ -1,7 +1,9 @@
 //! The stream semantics of one partition as one state machine: records in log order go in, rows and state come out. No I/O and no clock:
 //! what it does depends on the records alone, so a replay does it again.
 
+mod background;
 mod cut;
+mod late;
 mod outbox;
 mod samples;
 mod slow;
@@ -27,11 +29,13 @@ use crate::watermark::Watermark;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+pub(crate) use background::{Backfill, Background, Changed, Purpose};
 pub(crate) use cut::InFlight;
 pub use cut::{Cut, MakeRows};
+pub use late::LATE_WAITING_MAX;
+pub(crate) use late::Late;
 use outbox::Outbox;
-pub(crate) use slow::SlowRequest;
-use slow::SlowSample;
+pub(crate) use slow::{SlowRequest, SlowSample};
 
 /// See the module.
 pub struct Pipeline {
@@ -58,6 +62,8 @@ pub struct Pipeline {
     pub(crate) sources: BTreeMap<Arc<str>, SourceStatus>,
     raw: RawBuffer,
     slow: Vec<SlowSample>,
+    pub(crate) late: Late,
+    pub(crate) background: Background,
     /// Final panes not yet given to the views.
     finals: FinalPanes,
     /// Final pane rows since the last cut.
@@ -102,6 +108,8 @@ impl Pipeline {
             sources: BTreeMap::new(),
             raw: RawBuffer::default(),
             slow: vec![],
+            late: Late::default(),
+            background: Background::default(),
             finals: vec![],
             rollup: vec![],
             news: BTreeSet::new(),

@@ -35,6 +35,13 @@ pub struct ViewSpec {
     pub generation: u64,
 }
 
+impl ViewSpec {
+    /// The table its rows lie in: the view's name, and for later generations the number with it, so that two generations never mix.
+    pub fn table(&self) -> TableName {
+        if self.generation <= 1 { self.name.clone() } else { TableName::new(&format!("{}__g{}", self.name, self.generation)) }
+    }
+}
+
 /// How a view computes.
 pub enum Program {
     /// Aggregation over panes, by window.

@@ -1,11 +1,13 @@
 //! The stream's state as bytes and back. Columns where there are many rows, JSON for the few scalars; one version for all of it.
 
 mod columns;
+mod past;
 mod series;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{LogName, Position};
 use crate::pipeline::Pipeline;
+use crate::query::Compiler;
 use crate::registry::Target;
 use crate::status::SourceStatus;
 use crate::time::{EventTime, WallTime};
@@ -24,8 +26,8 @@ use std::sync::Arc;
 pub use columns::{decode_batches, encode_batches};
 use columns::{int_column, named};
 
-/// Version of the state; a reader refuses any other.
-pub const STATE_VERSION: u32 = 1;
+/// Version of the state that is written; a reader takes it and every earlier one. Version 1 had no generations of views and no repairs.
+pub const STATE_VERSION: u32 = 2;
 
 /// One part of the state.
 #[derive(Debug, Clone)]
@@ -100,6 +102,11 @@ impl Pipeline {
             kept.insert(start, cells.clone());
         }
         self.saved_panes = kept;
+        let (past, late) = past::save(self)?;
+        parts.push(StatePart { name: "past.json".into(), content: PartContent::Bytes(past) });
+        parts.push(StatePart { name: "late.arrow".into(), content: PartContent::Bytes(late) });
+        let kept = serde_json::to_vec(&self.views.kept()).map_err(|e| Error::caused(ErrorKind::Internal, "state of definitions", e))?;
+        parts.push(StatePart { name: "views.json".into(), content: PartContent::Bytes(kept.into()) });
         for (name, bytes) in self.views.save()? {
             parts.push(StatePart { name: format!("view-{name}"), content: PartContent::Bytes(bytes) });
         }
@@ -110,12 +117,19 @@ impl Pipeline {
     ///
     /// # Errors
     /// `Corrupt` where a part is missing or does not fit; `Invalid` where the version is another.
-    pub(crate) fn load(&mut self, parts: &BTreeMap<String, Bytes>) -> Result<()> {
+    pub(crate) fn load(&mut self, parts: &BTreeMap<String, Bytes>, compiler: &dyn Compiler) -> Result<()> {
         let part = |name: &str| parts.get(name).ok_or_else(|| Error::corrupt(format!("the checkpoint's state lacks {name}")));
         let scalars: Scalars =
             serde_json::from_slice(part("scalars.json")?).map_err(|e| Error::caused(ErrorKind::Corrupt, "state scalars cannot be read", e))?;
-        if scalars.version != STATE_VERSION {
-            return Err(Error::invalid(format!("the state has version {}, this program reads {STATE_VERSION}", scalars.version)));
+        if scalars.version > STATE_VERSION {
+            return Err(Error::invalid(format!(
+                "the state has version {}, this program reads up to {STATE_VERSION}: use a newer one",
+                scalars.version
+            )));
+        }
+        if let Some(kept) = parts.get("views.json") {
+            let kept = serde_json::from_slice(kept).map_err(|e| Error::caused(ErrorKind::Corrupt, "the state's definitions cannot be read", e))?;
+            self.views.restore(kept, compiler, scalars.frontier);
         }
         for batch in decode_batches(part("evicted.arrow")?)? {
             int_column(&batch, "id")?.values().iter().for_each(|id| self.registry.restore_evicted(*id));
@@ -144,6 +158,9 @@ impl Pipeline {
             } else if let Some(view) = name.strip_prefix("view-") {
                 self.views.load(view, bytes)?;
             }
+        }
+        if let (Some(past), Some(late)) = (parts.get("past.json"), parts.get("late.arrow")) {
+            past::load(self, past, late)?;
         }
         self.restore_scalars(scalars)
     }

@@ -1,5 +1,6 @@
 //! The loop around the pipeline: recovery, replay, intake in order, ticks, checkpoints, graceful stop. All I/O of the engine is here.
 
+mod past;
 mod recover;
 
 use crate::checkpoint::{Checkpoint, Epoch, GroupName};
@@ -12,7 +13,7 @@ use crate::intake::Delivery;
 use crate::live::Live;
 use crate::log::{Decoder, LogName, LogReader, Position};
 use crate::metrics::Metric;
-use crate::pipeline::{Cut, Pipeline, SlowRequest};
+use crate::pipeline::{Cut, LATE_WAITING_MAX, Pipeline, SlowRequest};
 use crate::query::{Compiler, Inventory, View};
 use crate::schema::{self, SAMPLES, TableName};
 use crate::table::{History, TableStore, Wanted};
@@ -107,6 +108,12 @@ pub fn start(parts: EngineParts) -> Result<EngineHandle> {
         writing: Handle::current(),
         config: parts.config,
         waiting: BTreeMap::new(),
+        compiler: parts.compiler,
+        working: None,
+        rest_until: Instant::now(),
+        last_late_round: Instant::now(),
+        answers: vec![],
+        answers_at_work: vec![],
         gap_since: None,
         checkpoint: None,
         committing: None,
@@ -117,7 +124,7 @@ pub fn start(parts: EngineParts) -> Result<EngineHandle> {
     let runtime = runtime.map_err(|e| Error::caused(ErrorKind::Internal, "the engine's runtime cannot start", e))?;
     let (tell, done) = oneshot::channel();
     let run = move || {
-        let ended = runtime.block_on(engine.run_until_halted(parts.intake));
+        let ended = runtime.block_on(engine.run_until_halted(parts.intake, parts.commands));
         // Nobody waits any more when the process is going down: then there is nobody to tell.
         drop(tell.send(ended));
     };
@@ -143,6 +150,15 @@ struct Engine {
     config: EngineConfig,
     /// Deliveries that came before their predecessors.
     waiting: BTreeMap<LogName, BTreeMap<Position, Delivery>>,
+    compiler: Arc<dyn Compiler>,
+    /// A step that computes the past again, at work.
+    working: Option<past::Working>,
+    /// Live work has the machine until then.
+    rest_until: Instant,
+    last_late_round: Instant,
+    /// Answers for the next checkpoint, and for the one at work.
+    answers: Vec<past::Answer>,
+    answers_at_work: Vec<past::Answer>,
     gap_since: Option<Instant>,
     checkpoint: Option<Checkpoint>,
     committing: Option<Committing>,
@@ -162,6 +178,8 @@ enum Event {
     Stop,
     Committed(Result<Published>),
     Delivered(Option<Delivery>),
+    Worked(past::Worked),
+    Asked(Command),
 }
 
 /// Deliveries taken in one go before the loop looks at the clock again.
@@ -174,33 +192,39 @@ const GAP_WAIT: Duration = Duration::from_millis(250);
 const RETRY_WAIT: Duration = Duration::from_millis(1_000);
 
 impl Engine {
-    async fn run_until_halted(self, intake: mpsc::Receiver<Delivery>) -> Result<()> {
+    async fn run_until_halted(self, intake: mpsc::Receiver<Delivery>, commands: mpsc::Receiver<Command>) -> Result<()> {
         let halt = self.halt.clone();
         tokio::select! {
             biased;
             () = halt.cancelled() => Ok(()),
-            done = self.run(intake) => done,
+            done = self.run(intake, commands) => done,
         }
     }
 
-    async fn run(mut self, mut intake: mpsc::Receiver<Delivery>) -> Result<()> {
+    async fn run(mut self, mut intake: mpsc::Receiver<Delivery>, mut commands: mpsc::Receiver<Command>) -> Result<()> {
         self.recover().await?;
         let mut ticks = tokio::time::interval(Duration::from_millis(self.config.tick_ms));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             // No more than one epoch's rows wait behind the one that is written.
             let full = self.committing.is_some() && self.pipeline.fresh_rows() >= self.config.buffer_rows_max;
+            // A flood of old samples waits with its senders, not in memory.
+            let full = full || self.pipeline.late.len() >= LATE_WAITING_MAX;
             let event = tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => Event::Stop,
                 done = committed(&mut self.committing) => Event::Committed(done),
+                worked = past::worked(&mut self.working) => Event::Worked(worked),
                 _ = ticks.tick() => Event::Tick,
+                Some(command) = commands.recv() => Event::Asked(command),
                 delivery = intake.recv(), if !full => Event::Delivered(delivery),
             };
             match event {
                 Event::Stop | Event::Delivered(None) => break,
                 Event::Committed(done) => self.committed(done?).await?,
                 Event::Tick => self.tick().await?,
+                Event::Worked(worked) => self.take_worked(worked)?,
+                Event::Asked(command) => self.command(command),
                 Event::Delivered(Some(first)) => {
                     self.accept(first).await?;
                     for _ in 0..BURST {
@@ -222,7 +246,7 @@ impl Engine {
         }
         self.finish_commit().await?;
         self.resolve_all().await?;
-        if self.has_news() {
+        if self.has_news() || !self.answers.is_empty() {
             self.begin_cut()?;
             self.finish_commit().await?;
         }
@@ -286,6 +310,7 @@ impl Engine {
         self.pipeline.tick(self.clock.now());
         self.show(None);
         self.cut_if_due()?;
+        self.work_if_due();
         metrics::histogram!(Metric::TickSeconds.name()).record(started.elapsed().as_secs_f64());
         metrics::gauge!(Metric::Series.name()).set(self.pipeline.registry.len() as f64);
         metrics::gauge!(Metric::BufferedRows.name()).set(self.pipeline.buffered_rows() as f64);
@@ -338,9 +363,10 @@ impl Engine {
 
     fn cut_if_due(&mut self) -> Result<()> {
         let full = self.pipeline.fresh_rows() >= self.config.buffer_rows_max;
-        let due = self.last_cut.elapsed() >= Duration::from_millis(self.config.checkpoint_interval_ms);
+        let asked = !self.answers.is_empty();
+        let due = asked || self.last_cut.elapsed() >= Duration::from_millis(self.config.checkpoint_interval_ms);
         // Out-of-order samples are resolved by the next tick; a cut waits for it.
-        if self.committing.is_some() || !(full || due) || !self.has_news() || self.pipeline.slow_request().is_some() {
+        if self.committing.is_some() || !(full || due) || !(asked || self.has_news()) || self.pipeline.slow_request().is_some() {
             return Ok(());
         }
         self.begin_cut()
@@ -348,6 +374,7 @@ impl Engine {
 
     fn begin_cut(&mut self) -> Result<()> {
         self.last_cut = Instant::now();
+        self.answers_at_work = std::mem::take(&mut self.answers);
         let cut = self.pipeline.cut(self.clock.now())?;
         let (chain, previous, epoch) = (self.chain.clone(), self.checkpoint.clone(), self.epoch().next());
         let (cancel, halt) = (self.cancel.clone(), self.halt.clone());
@@ -375,6 +402,7 @@ impl Engine {
         self.checkpoint = Some(published.checkpoint.clone());
         self.pipeline.published();
         self.show(Some(published));
+        self.answers_at_work.drain(..).for_each(|answer| answer(&Ok(())));
         metrics::counter!(Metric::Epochs.name()).increment(1);
         Ok(())
     }

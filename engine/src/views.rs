@@ -2,11 +2,14 @@
 
 mod entry;
 mod envelope;
+mod generations;
 mod input;
+mod past;
 mod saved;
 mod upserts;
 mod window;
 
+use crate::control::Origin;
 use crate::error::{Error, Result};
 use crate::event::EventKind;
 use crate::panes::Panes;
@@ -14,16 +17,18 @@ use crate::query::{Fold, Program, View, ViewSpec, WindowSource};
 use crate::registry::Registry;
 use crate::rows::PaneRow;
 use crate::schema::{TableDef, TableName};
-use crate::status::ViewStatus;
 use crate::time::{EventTime, WallTime};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use entry::{Entry, State, TickWork, newest_window};
+pub(crate) use entry::Fill;
+use entry::{Entry, Recent, State, TickWork, newest_window, serving};
 pub use envelope::{Envelope, with_envelope};
 use input::PaneInput;
+pub(crate) use past::{Applied, Chosen, Extent, Touched, Why};
+pub(crate) use window::window_starts as window_start_column;
 
 /// How long final rows of windowed views stay in memory for snapshot views to read, in event time.
 pub const RECENT_MS: i64 = 3_600_000;
@@ -65,32 +70,18 @@ impl Views {
     pub fn new(views: Vec<View>) -> Result<Self> {
         let mut entries: Vec<Entry> = Vec::with_capacity(views.len());
         for view in views {
-            let inputs: Vec<&TableName> = match &view.program {
-                Program::Fold(fold) => vec![&fold.input],
-                Program::Snapshot(snapshot) => snapshot.inputs.iter().collect(),
-                Program::Window(window) => match &window.source {
-                    WindowSource::View(name) => vec![name],
-                    WindowSource::Panes { .. } => vec![],
-                },
-                Program::Keyed(_) => vec![],
-            };
-            if let Some(missing) = inputs.into_iter().find(|i| !entries.iter().any(|e| e.view.spec.name == **i)) {
-                return Err(Error::invalid(format!("view {} reads {missing}, which is not defined before it", view.spec.name)));
-            }
-            if let Some(missing) = view.spec.key.iter().find(|k| view.spec.schema.column_with_name(k).is_none()) {
-                return Err(Error::invalid(format!("view {}: key column {missing} is not among its columns", view.spec.name)));
-            }
-            entries.push(Entry::new(view)?);
+            check(&entries, &view)?;
+            entries.push(Entry::new(Arc::new(view), Origin::Shipped)?);
         }
         Ok(Self { entries, input: PaneInput::default(), finalized: false })
     }
 
-    /// Definitions and full schemas, in order.
+    /// Definitions and full schemas of the views that readers see, in order.
     pub fn specs(&self) -> impl Iterator<Item = (&ViewSpec, &SchemaRef)> {
-        self.entries.iter().map(|e| (&e.view.spec, &e.schema))
+        self.entries.iter().filter(|e| e.serves()).map(|e| (&e.view.spec, &e.schema))
     }
 
-    /// Tables to be written, one per view.
+    /// Tables to be written, one per generation of a view.
     pub fn tables(&self) -> Vec<TableDef> {
         self.entries.iter().map(Entry::table).collect()
     }
@@ -123,7 +114,10 @@ impl Views {
                             fresh_of(before, name).map_or_else(|| Ok(BTreeMap::new()), |rows| window::by_bucket(program, rows))
                         }
                     };
-                    rows.and_then(|rows| state.finalize(program, rows, frontier))
+                    match &entry.fill {
+                        Some(fill) if !fill.joined => rows.and_then(|rows| state.absorb(program, rows)).map(|()| vec![]),
+                        _ => rows.and_then(|rows| state.finalize(program, rows, frontier)),
+                    }
                 }
                 (Program::Fold(program), State::Fold(fold)) => match fresh_of(before, &program.input) {
                     Some(fresh) => advance(fold.as_mut(), fresh.clone()).map(|rows| vec![(rows, 0)]),
@@ -154,7 +148,7 @@ impl Views {
     /// Rows a reader sees after the published ones, per view: final ones not yet published and those that are not final.
     pub fn live_rows(&self) -> Vec<(TableName, Vec<RecordBatch>)> {
         let rows = |e: &Entry| e.out.iter().chain(std::iter::once(&e.provisional)).filter(|b| b.num_rows() > 0).cloned().collect();
-        self.entries.iter().map(|e| (e.view.spec.name.clone(), rows(e))).collect()
+        self.entries.iter().map(|e| (e.view.spec.table(), rows(e))).collect()
     }
 
     /// Takes the rows to be written: final ones since the last cut, and keyed rows that changed since then.
@@ -170,27 +164,31 @@ impl Views {
         }
         out
     }
+}
 
-    /// How each view stands.
-    pub fn status(&self, at: Instants) -> BTreeMap<String, ViewStatus> {
-        let one = |e: &Entry| ViewStatus {
-            watermark: match e.state {
-                State::Window(_) | State::Fold(_) => at.watermark,
-                State::Keyed { .. } | State::Snapshot { .. } => at.as_of,
-            },
-            evaluated_at: e.evaluated_at,
-            provisional_rows: e.provisional.num_rows(),
-            generation: e.view.spec.generation,
-            error: e.error.clone(),
-            generations: vec![],
-        };
-        self.entries.iter().map(|e| (e.view.spec.name.as_str().to_owned(), one(e))).collect()
+/// What a view reads and its key must be there.
+fn check(entries: &[Entry], view: &View) -> Result<()> {
+    let inputs: Vec<&TableName> = match &view.program {
+        Program::Fold(fold) => vec![&fold.input],
+        Program::Snapshot(snapshot) => snapshot.inputs.iter().collect(),
+        Program::Window(window) => match &window.source {
+            WindowSource::View(name) => vec![name],
+            WindowSource::Panes { .. } => vec![],
+        },
+        Program::Keyed(_) => vec![],
+    };
+    if let Some(missing) = inputs.into_iter().find(|i| !entries.iter().any(|e| e.view.spec.name == **i)) {
+        return Err(Error::invalid(format!("view {} reads {missing}, which is not defined before it", view.spec.name)));
     }
+    if let Some(missing) = view.spec.key.iter().find(|k| view.spec.schema.column_with_name(k).is_none()) {
+        return Err(Error::invalid(format!("view {}: key column {missing} is not among its columns", view.spec.name)));
+    }
+    Ok(())
 }
 
 /// Final rows of the round at work of one of these views.
 fn fresh_of<'a>(entries: &'a [Entry], name: &TableName) -> Option<&'a RecordBatch> {
-    entries.iter().find(|e| e.view.spec.name == *name).and_then(|e| e.fresh.as_ref())
+    serving(entries, name).and_then(|e| e.fresh.as_ref())
 }
 
 /// Results of final rows, and the rows taken into the fold's state.

@@ -39,6 +39,11 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
+    /// Earliest window start of a view's rows, milliseconds.
+    pub(crate) fn earliest(&self, table: &TableName) -> Option<i64> {
+        self.tables.get(table)?.iter().filter_map(|rows| crate::recompute::window_starts(rows).first().copied()).min()
+    }
+
     pub(crate) fn raw_rows(&self) -> usize {
         self.chunks.iter().map(|c| c.series.len()).sum()
     }
@@ -98,7 +103,11 @@ impl Pipeline {
     /// The cut is published: what was in flight is in the tables now. Series that stayed idle since the cut leave memory.
     pub(crate) fn published(&mut self) {
         let Some(done) = self.in_flight.take() else { return };
-        let still_idle = |series: &u32| self.panes.hot().get(*series as usize).is_some_and(|h| h.cell.count == 0 && h.seen_time < self.horizon());
+        self.late.retain(&done.chunks);
+        let held = self.late.holds();
+        let still_idle = |series: &u32| {
+            !held.contains(series) && self.panes.hot().get(*series as usize).is_some_and(|h| h.cell.count == 0 && h.seen_time < self.horizon())
+        };
         let gone: Vec<u32> = done.idle.iter().copied().filter(still_idle).collect();
         self.panes.evict(&gone);
         self.registry.evict(&gone);

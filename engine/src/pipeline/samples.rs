@@ -120,7 +120,7 @@ impl Pipeline {
                 }
                 Taken::Late => {
                     tally.late += 1;
-                    self.bury_late(origin, index, time, value);
+                    self.note_late(origin, index, time, value, slice.start_time);
                 }
             }
         }
@@ -133,7 +133,9 @@ impl Pipeline {
         self.bury(origin, "conflict", detail, 1);
     }
 
-    fn bury_late(&mut self, origin: &Origin, series: u32, time: i64, value: f64) {
+    /// A late sample is told in `late_samples` at once, and counted where it belongs when it is repaired.
+    fn note_late(&mut self, origin: &Origin, series: u32, time: i64, value: f64, start_time: i64) {
+        self.late.waiting.push(SlowSample { series, time, value, start_time, origin: origin.clone() });
         let Some(info) = self.registry.info(series) else { return };
         let metric = self.registry.metrics().get(info.metric as usize).map(|m| m.name.clone()).unwrap_or_default();
         self.outbox.late.push(LateRow { metric, info: info.clone(), time, value, origin: origin.clone() });

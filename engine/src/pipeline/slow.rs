@@ -4,6 +4,7 @@ use super::Pipeline;
 use crate::cell::pane_of;
 use crate::error::{Error, Result};
 use crate::metrics::Metric;
+use crate::raw::RawChunk;
 use crate::rows::Origin;
 use crate::sample::STALE_NAN_BITS;
 use crate::series::SeriesId;
@@ -13,15 +14,16 @@ use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A sample that waits.
 #[derive(Debug, Clone)]
-pub(super) struct SlowSample {
-    pub(super) series: u32,
-    pub(super) time: i64,
-    pub(super) value: f64,
-    pub(super) start_time: i64,
-    pub(super) origin: Origin,
+pub(crate) struct SlowSample {
+    pub(crate) series: u32,
+    pub(crate) time: i64,
+    pub(crate) value: f64,
+    pub(crate) start_time: i64,
+    pub(crate) origin: Origin,
 }
 
 /// Which published raw rows the waiting samples need.
@@ -34,7 +36,7 @@ pub(crate) struct SlowRequest {
 }
 
 /// Value bits by time, milliseconds.
-type RawRows = BTreeMap<i64, u64>;
+pub(super) type RawRows = BTreeMap<i64, u64>;
 
 impl Pipeline {
     /// What must be read for [`Self::resolve_slow`]; `None` where nothing waits.
@@ -55,7 +57,8 @@ impl Pipeline {
         if self.slow.is_empty() {
             return Ok(());
         }
-        let mut rows = self.rows_in_memory();
+        let waiting: Vec<(u32, i64)> = self.slow.iter().map(|s| (s.series, s.time)).collect();
+        let mut rows = self.rows_around(&waiting, &[]);
         self.add_published(&mut rows, published)?;
         let (mut accepted, mut duplicates, mut conflicts) = (0u64, 0u64, 0u64);
         for sample in std::mem::take(&mut self.slow) {
@@ -96,14 +99,18 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Raw rows of the waiting samples' series that no table has yet; one pass over memory however many samples wait.
-    fn rows_in_memory(&mut self) -> HashMap<u32, RawRows> {
+    /// Raw rows of these samples' series that no table has yet, and those of `more`; one pass over memory however many samples there are.
+    pub(super) fn rows_around(&mut self, samples: &[(u32, i64)], more: &[Arc<RawChunk>]) -> HashMap<u32, RawRows> {
         self.raw.seal();
-        let mut rows: HashMap<u32, RawRows> = self.slow.iter().map(|s| (s.series, RawRows::new())).collect();
+        let mut rows: HashMap<u32, RawRows> = samples.iter().map(|(series, _)| (*series, RawRows::new())).collect();
         let mut wanted = vec![false; self.panes.hot().len()];
-        self.slow.iter().for_each(|s| wanted[s.series as usize] = true);
-        let oldest = self.slow.iter().map(|s| pane_of(s.time)).min().unwrap_or_default() - LOOKBACK_MS;
-        for chunk in self.raw_chunks() {
+        for (series, _) in samples {
+            if let Some(flag) = wanted.get_mut(*series as usize) {
+                *flag = true;
+            }
+        }
+        let oldest = samples.iter().map(|(_, time)| pane_of(*time)).min().unwrap_or_default() - LOOKBACK_MS;
+        for chunk in more.iter().chain(self.raw_chunks()) {
             for (i, series) in chunk.series.iter().enumerate() {
                 if wanted.get(*series as usize) == Some(&true) && chunk.time[i] >= oldest {
                     rows.entry(*series).or_default().insert(chunk.time[i], chunk.value[i].to_bits());
@@ -113,7 +120,7 @@ impl Pipeline {
         rows
     }
 
-    fn add_published(&self, rows: &mut HashMap<u32, RawRows>, published: &[RecordBatch]) -> Result<()> {
+    pub(super) fn add_published(&self, rows: &mut HashMap<u32, RawRows>, published: &[RecordBatch]) -> Result<()> {
         let by_id: HashMap<i64, u32> = rows.keys().filter_map(|s| self.registry.info(*s).map(|i| (i.id.0, *s))).collect();
         for batch in published {
             let column = |name: &str| batch.column_by_name(name).ok_or_else(|| Error::corrupt(format!("raw rows lack the column {name}")));

@@ -119,21 +119,11 @@ impl Pipeline {
     }
 
     fn show_names(&self, view: &mut ReadView) {
-        if view.views.is_empty() {
-            let info = |(spec, schema): (&crate::query::ViewSpec, &arrow::datatypes::SchemaRef)| {
-                (
-                    spec.name.clone(),
-                    ViewInfo {
-                        schema: schema.clone(),
-                        key: spec.key.clone(),
-                        sql: spec.sql.clone(),
-                        generation: spec.generation,
-                        table: spec.name.clone(),
-                    },
-                )
-            };
-            view.views = self.views.specs().map(info).collect();
-        }
+        let info = |(spec, schema): (&crate::query::ViewSpec, &arrow::datatypes::SchemaRef)| {
+            let (key, sql, generation) = (spec.key.clone(), spec.sql.clone(), spec.generation);
+            (spec.name.clone(), ViewInfo { schema: schema.clone(), key, sql, generation, table: spec.table() })
+        };
+        view.views = self.views.specs().map(info).collect();
         let known: usize = view.metrics.values().map(|labels| labels.len()).sum();
         let now: usize = self.registry.metrics().iter().map(|m| m.label_names.len()).sum();
         if known != now || view.metrics.len() != self.registry.metrics().len() {
@@ -170,8 +160,14 @@ impl Pipeline {
             series_count: self.registry.len(),
             buffered_rows: self.buffered_rows(),
             epoch,
-            ..Status::default()
+            repair: self.repair_status(),
+            backfills: self.backfill_status(),
         }
+    }
+
+    /// Panes before this are final.
+    pub(crate) fn frontier_time(&self) -> Option<EventTime> {
+        self.panes.frontier()
     }
 
     /// The watermark, for gauges.

@@ -46,18 +46,21 @@ impl TableStore for MemoryTables {
 
     async fn write(&self, table: &TableDef, epoch: Epoch, rows: Rows) -> Result<Vec<DataFile>> {
         let batches: Vec<RecordBatch> = rows.collect();
-        let row_count = batches.iter().map(|b| b.num_rows() as u64).sum();
         if let Some(other) = batches.iter().find(|b| b.schema() != table.schema) {
             return Err(Error::internal(format!("rows of {} have other columns: {:?}", table.name, other.schema())));
         }
-        let path = self.with(|t| {
-            t.next += 1;
-            let path = format!("{}/{epoch}-{}", table.name, t.next);
-            t.files.insert(path.clone(), batches);
-            path
-        });
-        let file = DataFile { path, date: String::new(), size_bytes: 0, row_count, stats: String::new() };
-        Ok(if row_count == 0 { vec![] } else { vec![file] })
+        let mut files = vec![];
+        for (date, batches) in by_date(table, &batches)? {
+            let row_count = batches.iter().map(|b| b.num_rows() as u64).sum();
+            let path = self.with(|t| {
+                t.next += 1;
+                let path = format!("{}/{epoch}-{}", table.name, t.next);
+                t.files.insert(path.clone(), batches);
+                path
+            });
+            files.push(DataFile { path, date, size_bytes: 0, row_count, stats: String::new() });
+        }
+        Ok(files)
     }
 
     async fn publish(&self, group: &GroupName, epoch: Epoch, files: &BTreeMap<TableName, Vec<DataFile>>) -> Result<()> {
@@ -92,6 +95,22 @@ impl History for MemoryTables {
         }
         Ok(receiver)
     }
+}
+
+/// Rows by UTC day, as the real store partitions them.
+fn by_date(table: &TableDef, batches: &[RecordBatch]) -> Result<BTreeMap<String, Vec<RecordBatch>>> {
+    let mut out: BTreeMap<String, Vec<RecordBatch>> = BTreeMap::new();
+    for batch in batches {
+        let column = batch.column_by_name(table.date_from).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+        let times = column.ok_or_else(|| Error::internal(format!("rows of {} have no {}", table.name, table.date_from)))?;
+        let date = |i: usize| chrono::DateTime::from_timestamp_micros(times.value(i)).map(|t| t.format("%Y-%m-%d").to_string()).unwrap_or_default();
+        let dates: Vec<String> = (0..batch.num_rows()).map(date).collect();
+        for day in dates.iter().collect::<std::collections::BTreeSet<_>>() {
+            let mask: Vec<bool> = dates.iter().map(|d| d == day).collect();
+            out.entry(day.clone()).or_default().push(filter_record_batch(batch, &mask.into())?);
+        }
+    }
+    Ok(out)
 }
 
 /// The rows of a batch that were asked for.

@@ -17,7 +17,7 @@ impl Engine {
         let started = Instant::now();
         if let Some((checkpoint, parts)) = self.chain.recover().await? {
             self.chain.publish(&checkpoint).await?;
-            self.pipeline.load(&parts)?;
+            self.pipeline.load(&parts, self.compiler.as_ref())?;
             for (log, at) in Chain::positions(&checkpoint) {
                 self.pipeline.next.insert(log, at);
             }

@@ -5,28 +5,40 @@ use super::input::PaneInput;
 use super::upserts::Upserts;
 use super::window::{Revised, WindowState, by_bucket};
 use super::{Instants, KEYS_MAX, RECENT_MS, SNAPSHOT_EVERY_MS, with_envelope};
+use crate::control::Origin;
 use crate::error::{Error, Result};
 use crate::metrics::Metric;
 use crate::panes::Panes;
 use crate::query::{Fold, KeyedProgram, Program, SnapshotProgram, View, WindowSource};
+use crate::recompute::{per_key, standing, window_starts};
 use crate::registry::Registry;
 use crate::schema::{TableDef, TableName};
+use crate::status::{Difference, GenerationState};
 use crate::time::{EventTime, WallTime};
-use arrow::array::AsArray;
-use arrow::compute::concat_batches;
+use arrow::array::{AsArray, BooleanArray};
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub(super) struct Entry {
-    pub(super) view: View,
+    pub(super) view: Arc<View>,
+    pub(super) origin: Origin,
+    pub(super) standing: GenerationState,
+    /// How far its history is computed, until it is.
+    pub(super) fill: Option<Fill>,
+    /// How it differed from the generation before it when it had filled.
+    pub(super) difference: Option<Difference>,
     /// Columns with the envelope.
     pub(super) schema: SchemaRef,
     pub(super) state: State,
     /// Final rows since the last cut.
     pub(super) out: Vec<RecordBatch>,
-    /// Final rows of the last [`RECENT_MS`], oldest first, each with its newest window start.
-    pub(super) recent: Vec<(i64, RecordBatch)>,
+    /// Final rows of the last [`RECENT_MS`], oldest first.
+    pub(super) recent: Vec<Recent>,
+    /// Rounds of final rows so far in this process.
+    pub(super) rounds: u64,
     /// Final rows of the round at work.
     pub(super) fresh: Option<RecordBatch>,
     /// Rows that are not final.
@@ -37,30 +49,70 @@ pub(super) struct Entry {
     pub(super) evaluated_at: WallTime,
 }
 
+/// Final rows that are still in memory for other views.
+pub(super) struct Recent {
+    /// The round they came with.
+    pub(super) round: u64,
+    /// Their newest window start, microseconds.
+    pub(super) newest: i64,
+    pub(super) rows: RecordBatch,
+}
+
+/// How far the history of a view is computed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Fill {
+    /// What started before this was final when the view was defined: it is history.
+    pub(crate) to: i64,
+    /// Windows (rows, of a fold) that start before this are computed.
+    pub(crate) done_until: Option<i64>,
+    /// The windows over `to` have their older part.
+    pub(crate) joined: bool,
+    pub(crate) rows_read: u64,
+    pub(crate) rows_written: u64,
+    pub(crate) difference: Difference,
+    /// Another generation was there to compare with.
+    pub(crate) compared: bool,
+    pub(crate) error: Option<String>,
+}
+
 pub(super) enum State {
     Window(WindowState),
-    Keyed { state: RecordBatch, pending: Vec<RecordBatch>, upserts: Upserts },
+    Keyed {
+        state: RecordBatch,
+        pending: Vec<RecordBatch>,
+        upserts: Upserts,
+        /// Keys last seen before this were dropped, milliseconds.
+        expired: Option<i64>,
+    },
     Fold(Box<dyn Fold>),
-    Snapshot { upserts: Upserts, at: Option<i64> },
+    Snapshot {
+        upserts: Upserts,
+        at: Option<i64>,
+    },
 }
 
 impl Entry {
-    pub(super) fn new(view: View) -> Result<Self> {
+    pub(super) fn new(view: Arc<View>, origin: Origin) -> Result<Self> {
         let schema = full_schema(&view.spec.schema);
         let upserts = || Upserts::new(&view.spec.schema, &view.spec.key);
         let state = match &view.program {
             Program::Window(_) => State::Window(WindowState::default()),
-            Program::Keyed(keyed) => State::Keyed { state: keyed.query.merge(&[])?, pending: vec![], upserts: upserts()? },
+            Program::Keyed(keyed) => State::Keyed { state: keyed.query.merge(&[])?, pending: vec![], upserts: upserts()?, expired: None },
             Program::Fold(fold) => State::Fold((fold.make)()),
             Program::Snapshot(_) => State::Snapshot { upserts: upserts()?, at: None },
         };
         let provisional = RecordBatch::new_empty(schema.clone());
         Ok(Self {
             view,
+            origin,
+            standing: GenerationState::Serving,
+            fill: None,
+            difference: None,
             schema,
             state,
             out: vec![],
             recent: vec![],
+            rounds: 0,
             fresh: None,
             provisional,
             changed: false,
@@ -73,7 +125,7 @@ impl Entry {
     pub(super) fn table(&self) -> TableDef {
         let windowed = self.schema.column_with_name("window_start").is_some();
         TableDef {
-            name: self.view.spec.name.clone(),
+            name: self.view.spec.table(),
             schema: self.schema.clone(),
             date_from: if windowed { "window_start" } else { "watermark" },
             sort: self.view.spec.key.clone(),
@@ -108,11 +160,32 @@ impl Entry {
         }
         let fresh = concat_batches(&self.schema, &fresh)?;
         let newest = newest_window(&fresh);
-        self.recent.push((newest, fresh.clone()));
-        let newest = self.recent.iter().map(|(t, _)| *t).max().unwrap_or(newest);
-        self.recent.retain(|(t, _)| *t >= newest.saturating_sub(RECENT_MS * 1000));
+        self.rounds += 1;
+        self.recent.push(Recent { round: self.rounds, newest, rows: fresh.clone() });
+        let newest = self.recent.iter().map(|r| r.newest).max().unwrap_or(newest);
+        self.recent.retain(|r| r.newest >= newest.saturating_sub(RECENT_MS * 1000));
         self.out.push(fresh.clone());
         self.fresh = Some(fresh);
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Takes rows that were computed again: they stand instead of those in memory with the same key, and are written with the next cut.
+    pub(super) fn append_revised(&mut self, rows: RecordBatch) -> Result<()> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let starts = window_starts(&rows);
+        let table = self.table();
+        for recent in &mut self.recent {
+            if window_starts(&recent.rows).is_disjoint(&starts) {
+                continue;
+            }
+            let newest = per_key(&table, &[recent.rows.clone(), rows.clone()])?;
+            let own: BTreeSet<i64> = window_starts(&recent.rows);
+            recent.rows = standing(&of_windows(&newest, &own)?)?;
+        }
+        self.out.push(rows);
         self.changed = true;
         Ok(())
     }
@@ -120,6 +193,9 @@ impl Entry {
     /// Computes what is not final anew.
     pub(super) fn tick(&mut self, before: &[Entry], input: &mut PaneInput, work: &mut TickWork<'_>) -> Result<()> {
         let at = work.at;
+        if self.fill.is_some() && !matches!(self.state, State::Window(_)) {
+            return Ok(());
+        }
         let envelope = self.envelope(at.watermark);
         let recomputed = match (&self.view.program, &mut self.state) {
             (Program::Window(program), State::Window(state)) => {
@@ -128,7 +204,7 @@ impl Entry {
                         let rows = input.open_rows(work.dirty, metrics.as_ref(), work.panes, work.registry)?;
                         state.tick(program, rows, at.watermark)?
                     }
-                    WindowSource::View(name) => match before.iter().find(|e| e.view.spec.name == *name).filter(|e| e.changed) {
+                    WindowSource::View(name) => match serving(before, name).filter(|e| e.changed) {
                         Some(source) => state.tick_all(program, by_bucket(program, &source.provisional)?, at.watermark)?,
                         None => false,
                     },
@@ -140,21 +216,26 @@ impl Entry {
                 concat_batches(&self.schema, &rows.collect::<Result<Vec<_>>>()?)?
             }
             (Program::Fold(program), State::Fold(fold)) => {
-                let Some(source) = before.iter().find(|e| e.view.spec.name == program.input).filter(|e| e.changed) else { return Ok(()) };
+                let Some(source) = serving(before, &program.input).filter(|e| e.changed) else { return Ok(()) };
                 let rows = fold.evaluate(std::slice::from_ref(&source.provisional))?;
                 with_envelope(&self.schema, &rows, &envelope, None)?
             }
-            (Program::Keyed(program), State::Keyed { state, pending, upserts }) => {
-                if pending.is_empty() && self.evaluated_at != WallTime::default() {
+            (Program::Keyed(program), State::Keyed { state, pending, upserts, expired }) => {
+                let due = expiry(program, at.as_of, *expired);
+                if pending.is_empty() && self.evaluated_at != WallTime::default() && due.is_none() {
                     return Ok(());
                 }
                 absorb(program, state, pending)?;
+                if let Some(before) = due {
+                    *state = program.query.expire(state, before)?;
+                    *expired = Some(before.0);
+                }
                 upserts.set(program.query.finish(std::slice::from_ref(state))?)?;
                 upserts.live(&self.schema, &Envelope { watermark: at.as_of, ..envelope })?
             }
             (Program::Snapshot(program), State::Snapshot { upserts, at: last }) => {
                 let Some(as_of) = at.as_of else { return Ok(()) };
-                let fed = before.iter().any(|e| e.changed && program.inputs.contains(&e.view.spec.name));
+                let fed = before.iter().any(|e| e.changed && e.serves() && program.inputs.contains(&e.view.spec.name));
                 let aged = last.is_none_or(|last| as_of.0 - last >= SNAPSHOT_EVERY_MS);
                 if !fed && !aged {
                     return Ok(());
@@ -175,7 +256,7 @@ impl Entry {
     pub(super) fn cut_upserts(&mut self, at: Instants) -> Result<()> {
         let envelope = Envelope { watermark: at.as_of, ..self.envelope(at.watermark) };
         let rows = match (&self.view.program, &mut self.state) {
-            (Program::Keyed(program), State::Keyed { state, pending, upserts }) => {
+            (Program::Keyed(program), State::Keyed { state, pending, upserts, .. }) => {
                 if !pending.is_empty() {
                     absorb(program, state, pending)?;
                     upserts.set(program.query.finish(std::slice::from_ref(state))?)?;
@@ -190,9 +271,26 @@ impl Entry {
         Ok(())
     }
 
+    /// Readers and other views see it.
+    pub(super) fn serves(&self) -> bool {
+        self.standing == GenerationState::Serving
+    }
+
+    /// The view it reads, where it reads the rows of one.
+    pub(super) fn input(&self) -> Option<&TableName> {
+        match &self.view.program {
+            Program::Window(window) => match &window.source {
+                WindowSource::View(name) => Some(name),
+                WindowSource::Panes { .. } => None,
+            },
+            Program::Fold(fold) => Some(&fold.input),
+            Program::Keyed(_) | Program::Snapshot(_) => None,
+        }
+    }
+
     /// Rows as other views read them: recent final ones, then those that are not final.
     fn current(&self) -> Vec<RecordBatch> {
-        self.recent.iter().map(|(_, rows)| rows.clone()).chain(std::iter::once(self.provisional.clone())).collect()
+        self.recent.iter().map(|r| r.rows.clone()).chain(std::iter::once(self.provisional.clone())).collect()
     }
 }
 
@@ -204,6 +302,12 @@ pub(super) struct TickWork<'a> {
     pub(super) at: Instants,
     /// Panes became final since the last tick, so results that are not final became fewer.
     pub(super) finalized: bool,
+}
+
+/// What is to be dropped now of a view with a time-to-live, looked at every so often.
+fn expiry(program: &KeyedProgram, as_of: Option<EventTime>, expired: Option<i64>) -> Option<EventTime> {
+    let before = as_of?.plus_ms(-program.ttl_ms?);
+    expired.is_none_or(|last| before.0 - last >= SNAPSHOT_EVERY_MS).then_some(before)
 }
 
 fn absorb(program: &KeyedProgram, state: &mut RecordBatch, pending: &mut Vec<RecordBatch>) -> Result<()> {
@@ -221,9 +325,21 @@ fn absorb(program: &KeyedProgram, state: &mut RecordBatch, pending: &mut Vec<Rec
 }
 
 fn snapshot(program: &SnapshotProgram, before: &[Entry], as_of: EventTime) -> Result<RecordBatch> {
-    let wanted = before.iter().filter(|e| program.inputs.contains(&e.view.spec.name));
+    let wanted = before.iter().filter(|e| e.serves() && program.inputs.contains(&e.view.spec.name));
     let inputs: BTreeMap<TableName, Vec<RecordBatch>> = wanted.map(|e| (e.view.spec.name.clone(), e.current())).collect();
     program.query.evaluate(&inputs, as_of)
+}
+
+/// The generation of a view that readers and other views see.
+pub(super) fn serving<'a>(entries: &'a [Entry], name: &TableName) -> Option<&'a Entry> {
+    entries.iter().find(|e| e.serves() && e.view.spec.name == *name)
+}
+
+/// Rows of these windows (milliseconds).
+fn of_windows(rows: &RecordBatch, starts: &BTreeSet<i64>) -> Result<RecordBatch> {
+    let times = super::window_start_column(rows)?;
+    let mask: BooleanArray = times.iter().map(|t| Some(t.is_some_and(|t| starts.contains(&t.div_euclid(1000))))).collect();
+    Ok(filter_record_batch(rows, &mask)?)
 }
 
 /// Newest `window_start` in microseconds; the least time where there is no such column.

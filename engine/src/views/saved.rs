@@ -2,11 +2,14 @@
 
 use super::entry::{Entry, State};
 use super::window::WindowState;
-use super::{Views, newest_window};
+use super::{Recent, Views, newest_window};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::{decode_batches, encode_batches};
+use arrow::array::new_null_array;
+use arrow::datatypes::{Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// One view's saved state: named sections of bytes.
 struct Saved {
@@ -22,12 +25,12 @@ fn definition(entry: &Entry) -> u64 {
 impl Views {
     /// Every view's state, by name.
     pub(crate) fn save(&self) -> Result<Vec<(String, Bytes)>> {
-        self.entries.iter().map(|e| Ok((e.view.spec.name.as_str().to_owned(), e.save()?))).collect()
+        self.entries.iter().map(|e| Ok((e.view.spec.table().as_str().to_owned(), e.save()?))).collect()
     }
 
     /// Loads one view's state; a view that is gone or was defined otherwise is passed over.
     pub(crate) fn load(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        match self.entries.iter_mut().find(|e| e.view.spec.name.as_str() == name) {
+        match self.entries.iter_mut().find(|e| e.view.spec.table().as_str() == name) {
             Some(entry) => entry.load(bytes),
             None => {
                 tracing::warn!(view = name, "the checkpoint holds a view that is not defined any more");
@@ -35,6 +38,17 @@ impl Views {
             }
         }
     }
+}
+
+/// Rows that an earlier version saved, with the columns it did not have yet as null.
+fn with_columns(rows: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let column = |field: &Arc<Field>| match rows.column_by_name(field.name()) {
+        Some(column) => Ok(column.clone()),
+        None if field.is_nullable() => Ok(new_null_array(field.data_type(), rows.num_rows())),
+        None => Err(Error::corrupt(format!("saved rows lack the column {}", field.name()))),
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 
 /// Sections are length-prefixed: name, then bytes.
@@ -83,8 +97,8 @@ impl Entry {
             State::Snapshot { upserts, .. } => put("written".into(), &upserts.save()?)?,
             State::Fold(_) => {}
         }
-        for (_, rows) in &self.recent {
-            put("recent".into(), rows)?;
+        for recent in &self.recent {
+            put("recent".into(), &recent.rows)?;
         }
         if let State::Window(WindowState { done: Some(done), .. }) = &self.state {
             sections.push(("done".into(), done.to_le_bytes().to_vec().into()));
@@ -110,8 +124,8 @@ impl Entry {
                 (State::Keyed { state, .. }, "state") => *state = one(bytes)?,
                 (State::Keyed { upserts, .. } | State::Snapshot { upserts, .. }, "written") => upserts.load(&one(bytes)?)?,
                 (_, "recent") => {
-                    let rows = one(bytes)?;
-                    self.recent.push((newest_window(&rows), rows));
+                    let rows = with_columns(one(bytes)?, &self.schema)?;
+                    self.recent.push(Recent { round: 0, newest: newest_window(&rows), rows });
                 }
                 (State::Window(state), "done") => {
                     state.done = Some(i64::from_le_bytes(bytes.as_slice().try_into().map_err(|_| corrupt())?));

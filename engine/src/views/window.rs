@@ -52,7 +52,8 @@ pub(super) fn of_window(program: &WindowProgram, rows: RecordBatch, start: i64) 
     Ok(filter_record_batch(&rows, &own)?)
 }
 
-fn window_starts(rows: &RecordBatch) -> Result<&arrow::array::TimestampMicrosecondArray> {
+/// The column that says when each row's window starts.
+pub(crate) fn window_starts(rows: &RecordBatch) -> Result<&arrow::array::TimestampMicrosecondArray> {
     let column = rows.column_by_name("window_start").and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
     column.ok_or_else(|| Error::internal("rows of a windowed view have no window_start"))
 }

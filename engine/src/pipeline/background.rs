@@ -1,0 +1,423 @@
+//! What of the past waits to be computed again, and in which order it is done: late samples first, then the windows and folds that they touch, then what
+//! somebody asked for, then the history of new generations. One step at a time; the supervisor runs it beside the stream.
+
+use super::Pipeline;
+use crate::control::{BackfillId, BackfillRange};
+use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::Metric;
+use crate::recompute::{Lake, Outcome, Step};
+use crate::schema::{self, TableDef, TableName};
+use crate::status::{BackfillState, BackfillStatus, RepairStatus};
+use crate::table::{History, TableFiles};
+use crate::time::{EventTime, WallTime};
+use crate::views::{Applied, Chosen, Extent, Touched, Why};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// Panes that one round of corrections takes.
+const ROUND_PANES: usize = 60;
+
+/// Backfills remembered; those that ended are forgotten first.
+const BACKFILLS_MAX: usize = 100;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Background {
+    /// Final panes that were written again and that views do not know of yet.
+    pub(crate) touched: Touched,
+    /// The panes of the round at work, and the views that still have to look at them.
+    round: Option<Round>,
+    /// Views whose rows changed: which windows, and which of their readers know.
+    pub(crate) changed: BTreeMap<TableName, Changed>,
+    pub(crate) backfills: BTreeMap<BackfillId, Backfill>,
+    /// Alternates between corrections and everything else, so that neither waits for ever.
+    turn: u64,
+}
+
+struct Round {
+    panes: Touched,
+    left: VecDeque<TableName>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Changed {
+    pub(crate) starts: BTreeSet<i64>,
+    told: BTreeSet<TableName>,
+}
+
+/// A backfill that was asked for.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Backfill {
+    view: TableName,
+    table: TableName,
+    from: i64,
+    to: i64,
+    done: i64,
+    state: State,
+    rows_read: u64,
+    rows_written: u64,
+    started_at: WallTime,
+    error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Running,
+    Done,
+    Cancelled,
+    Failed,
+}
+
+/// What the outcome of a step is for.
+pub(crate) enum Purpose {
+    Late,
+    View { chosen: Box<Chosen>, of: Of },
+}
+
+/// Which of the waiting things a view's step belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// Panes that were corrected.
+    Round,
+    /// Changed rows of this view.
+    Changed(TableName),
+    Backfill(BackfillId),
+    Fill,
+}
+
+/// A step to be run, over the lake as it is now.
+pub(crate) struct Job {
+    pub(crate) purpose: Purpose,
+    pub(crate) step: Step,
+    pub(crate) lake: Lake,
+}
+
+impl Background {
+    /// Everything that views do not know of yet, for a checkpoint.
+    pub(crate) fn unknown(&self) -> Touched {
+        let mut all = self.touched.clone();
+        for (pane, metrics) in self.round.iter().flat_map(|r| &r.panes) {
+            all.entry(*pane).or_default().extend(metrics.iter().cloned());
+        }
+        all
+    }
+
+    fn touch(&mut self, more: Touched) {
+        for (pane, metrics) in more {
+            self.touched.entry(pane).or_default().extend(metrics);
+        }
+    }
+
+    fn begin_round(&mut self, views: impl Iterator<Item = TableName>) {
+        let later = self.touched.keys().nth(ROUND_PANES).copied();
+        let rest = later.map(|pane| self.touched.split_off(&pane)).unwrap_or_default();
+        let panes = std::mem::replace(&mut self.touched, rest);
+        if !panes.is_empty() {
+            self.round = Some(Round { panes, left: views.collect() });
+        }
+    }
+}
+
+impl Pipeline {
+    /// The next step, if any. The one before has been taken or given up.
+    pub(crate) fn next_job(&mut self, now: WallTime, history: &Arc<dyn History>, files: &Files, runtime: &Handle) -> Option<Job> {
+        self.feed_views(now);
+        self.outbox.seal();
+        self.raw.seal();
+        self.background.turn += 1;
+        let corrections_first = self.background.turn % 2 == 1;
+        let job = if corrections_first { self.correction(now).or_else(|| self.history_step(now, files)) } else { None };
+        let job = job.or_else(|| self.history_step(now, files)).or_else(|| self.correction(now));
+        let (purpose, step) = job?;
+        Some(Job { purpose, step, lake: self.lake(history, files, runtime) })
+    }
+
+    /// True where something of the past waits.
+    pub(crate) fn has_background(&self) -> bool {
+        !self.late.is_empty() || self.has_more_than_late()
+    }
+
+    /// True where something waits besides late samples.
+    pub(crate) fn has_more_than_late(&self) -> bool {
+        !self.background.touched.is_empty()
+            || self.background.round.is_some()
+            || !self.background.changed.is_empty()
+            || self.views.fills()
+            || self.background.backfills.values().any(|b| b.state == State::Running)
+    }
+
+    /// A view is gone: nothing of it waits any more.
+    pub(crate) fn forget_view(&mut self, name: &TableName) {
+        self.background.changed.remove(name);
+        for backfill in self.background.backfills.values_mut().filter(|b| b.view == *name && b.state == State::Running) {
+            backfill.state = State::Cancelled;
+        }
+    }
+
+    fn correction(&mut self, now: WallTime) -> Option<(Purpose, Step)> {
+        if let Some(wanted) = self.late_request() {
+            return Some((Purpose::Late, Step::Raw(wanted)));
+        }
+        let at = self.instants(now);
+        loop {
+            if self.background.round.is_none() {
+                let views: Vec<TableName> = self.views.over_panes().collect();
+                self.background.begin_round(views.into_iter());
+            }
+            let Some(round) = &mut self.background.round else { break };
+            let Some(table) = round.left.pop_front() else {
+                self.background.round = None;
+                continue;
+            };
+            let Some(chosen) = self.views.correct(&table, &round.panes, at) else { continue };
+            return Some(of(chosen, Of::Round));
+        }
+        let names: Vec<TableName> = self.background.changed.keys().cloned().collect();
+        for name in names {
+            let readers: Vec<TableName> = self.views.readers(&name).collect();
+            let Some(changed) = self.background.changed.get_mut(&name) else { continue };
+            for table in readers {
+                if !changed.told.insert(table.clone()) {
+                    continue;
+                }
+                if let Some(chosen) = self.views.follow(&table, &changed.starts, at) {
+                    return Some(of(chosen, Of::Changed(name)));
+                }
+            }
+            self.background.changed.remove(&name);
+        }
+        None
+    }
+
+    fn history_step(&mut self, now: WallTime, files: &Files) -> Option<(Purpose, Step)> {
+        let at = self.instants(now);
+        let extent = |table: &TableDef| self.extent(table, files);
+        let mut ended = vec![];
+        for (id, backfill) in self.background.backfills.iter().filter(|(_, b)| b.state == State::Running) {
+            match self.views.backfill(&backfill.table, backfill.done, backfill.to, at, extent) {
+                Some(chosen) => return Some(of(chosen, Of::Backfill(*id))),
+                None => ended.push(*id),
+            }
+        }
+        let chosen = self.views.fill(at, extent);
+        for id in ended {
+            if let Some(backfill) = self.background.backfills.get_mut(&id) {
+                (backfill.state, backfill.done) = (State::Done, backfill.to);
+            }
+        }
+        let chosen = chosen?;
+        self.views.forget_pending(&chosen.table);
+        Some(of(chosen, Of::Fill))
+    }
+
+    fn lake(&mut self, history: &Arc<dyn History>, files: &Files, runtime: &Handle) -> Lake {
+        let mut memory: BTreeMap<TableName, Vec<arrow::record_batch::RecordBatch>> =
+            self.in_flight.as_ref().map(|f| f.tables.clone()).unwrap_or_default();
+        for (table, sealed) in self.outbox.sealed() {
+            memory.entry(table.clone()).or_default().extend(sealed.iter().cloned());
+        }
+        for (table, rows) in self.views.final_rows() {
+            memory.entry(table).or_default().extend(rows);
+        }
+        Lake {
+            history: history.clone(),
+            files: files.clone(),
+            memory,
+            panes: self.in_flight.iter().flat_map(|f| &f.rollup).chain(&self.rollup).cloned().collect(),
+            directory: self.registry.directory(),
+            metrics: self.metrics_now(),
+            inventory: self.inventory.clone(),
+            runtime: runtime.clone(),
+        }
+    }
+
+    /// Where a table's rows begin, and how many a day has.
+    fn extent(&self, table: &TableDef, files: &Files) -> Option<Extent> {
+        let mut days: BTreeMap<&str, u64> = BTreeMap::new();
+        for file in files.get(&table.name).into_iter().flat_map(|f| &f.files) {
+            *days.entry(&file.date).or_default() += file.row_count;
+        }
+        let first = days.keys().next().and_then(|date| chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").ok());
+        let first = first.map(|date| date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis());
+        let in_memory = if table.name.as_str() == schema::ROLLUP_1M {
+            let rows = self.in_flight.iter().flat_map(|f| &f.rollup).chain(&self.rollup).flat_map(|rows| rows.iter());
+            rows.map(|row| row.cell.start).min()
+        } else {
+            self.views.earliest(&table.name).into_iter().chain(self.in_flight.iter().filter_map(|f| f.earliest(&table.name))).min()
+        };
+        let earliest = first.into_iter().chain(in_memory).min()?;
+        let rows: u64 = days.values().sum();
+        let per_day = rows.checked_div(days.len() as u64).unwrap_or_default();
+        Some(Extent { earliest, rows_per_day: i64::try_from(per_day).unwrap_or(i64::MAX) })
+    }
+
+    /// Takes what a step gave.
+    ///
+    /// # Errors
+    /// `Corrupt` where rows of the lake do not have their columns; `Internal`.
+    pub(crate) fn take_outcome(&mut self, purpose: Purpose, outcome: Outcome, now: WallTime) -> Result<()> {
+        let (chosen, of) = match (purpose, outcome) {
+            (Purpose::Late, Outcome::Raw(rows)) => {
+                let touched = self.judge_late(&rows)?;
+                self.background.touch(touched);
+                return Ok(());
+            }
+            (Purpose::View { chosen, of }, outcome) => {
+                self.feed_views(now);
+                let at = self.instants(now);
+                let applied = match outcome {
+                    Outcome::Windows(done) => self.views.take_windows(&chosen, done, at)?,
+                    Outcome::Fold(done) => self.views.take_fold(&chosen, done, at)?,
+                    Outcome::Keyed { state, rows_read } => self.views.take_keyed(&chosen, state, rows_read),
+                    Outcome::Raw(_) => return Err(Error::internal("raw rows for a view")),
+                };
+                self.propagate(&chosen, &of, &applied);
+                (chosen, (of, applied))
+            }
+            (Purpose::Late, _) => return Err(Error::internal("a view's rows for late samples")),
+        };
+        let (of, applied) = of;
+        metrics::counter!(Metric::BackgroundRowsIn.name()).increment(applied.rows_read);
+        metrics::counter!(Metric::BackgroundRowsOut.name()).increment(applied.rows_written);
+        if let (Of::Backfill(id), Why::Backfill { until }) = (of, &chosen.why)
+            && let Some(backfill) = self.background.backfills.get_mut(&id)
+        {
+            backfill.done = backfill.done.max(*until).min(backfill.to);
+            backfill.rows_read += applied.rows_read;
+            backfill.rows_written += applied.rows_written;
+        }
+        Ok(())
+    }
+
+    fn propagate(&mut self, chosen: &Chosen, of: &Of, applied: &Applied) {
+        if applied.again
+            && let Some(round) = &self.background.round
+        {
+            // Only panes of windows that were open then can have been passed by.
+            let again: Touched = round.panes.iter().map(|(pane, metrics)| (*pane, metrics.clone())).collect();
+            self.background.touch(again);
+        }
+        if let (true, Of::Changed(name)) = (applied.again, of)
+            && let Some(changed) = self.background.changed.get_mut(name)
+        {
+            changed.told.remove(&chosen.table);
+        }
+        if let Some(name) = self.views.serving_name(&chosen.table).filter(|_| !applied.changed.is_empty()) {
+            let changed = self.background.changed.entry(name).or_default();
+            changed.starts.extend(applied.changed.iter().copied());
+            changed.told.clear();
+        }
+    }
+
+    /// Notes that a step failed. What can be tried again is; what cannot is told where its user looks.
+    pub(crate) fn background_failed(&mut self, purpose: Purpose, error: &Error) {
+        let again = error.kind() == ErrorKind::Unavailable;
+        tracing::warn!(%error, again, "a step that computes the past again failed");
+        let Purpose::View { chosen, of } = purpose else { return };
+        match of {
+            Of::Round => {
+                if let Some(round) = self.background.round.as_mut().filter(|_| again) {
+                    round.left.push_front(chosen.table.clone());
+                }
+            }
+            Of::Changed(name) => {
+                if let Some(changed) = self.background.changed.get_mut(&name).filter(|_| again) {
+                    changed.told.remove(&chosen.table);
+                }
+            }
+            Of::Backfill(id) => {
+                if let Some(backfill) = self.background.backfills.get_mut(&id).filter(|_| !again) {
+                    (backfill.state, backfill.error) = (State::Failed, Some(error.to_string()));
+                }
+            }
+            Of::Fill => {
+                if !again {
+                    self.views.fill_failed(&chosen.table, error);
+                }
+            }
+        }
+    }
+
+    /// Takes a request to compute a range again.
+    ///
+    /// # Errors
+    /// `Invalid`, see [`crate::control::Control::backfill`].
+    pub(crate) fn begin_backfill(&mut self, range: &BackfillRange, now: WallTime) -> Result<BackfillId> {
+        let table = self.views.backfillable(&range.view, &(range.from.0..range.to.0))?;
+        let ended: Vec<BackfillId> = self.background.backfills.iter().filter(|(_, b)| b.state != State::Running).map(|(id, _)| *id).collect();
+        let surplus = (self.background.backfills.len() + 1).saturating_sub(BACKFILLS_MAX);
+        if surplus > ended.len() {
+            return Err(Error::unavailable(format!("{BACKFILLS_MAX} backfills run already")));
+        }
+        for id in ended.into_iter().take(surplus) {
+            self.background.backfills.remove(&id);
+        }
+        let id = BackfillId(self.background.backfills.keys().next_back().map_or(1, |id| id.0 + 1));
+        let backfill = Backfill {
+            view: range.view.clone(),
+            table,
+            from: range.from.0,
+            to: range.to.0,
+            done: range.from.0,
+            state: State::Running,
+            rows_read: 0,
+            rows_written: 0,
+            started_at: now,
+            error: None,
+        };
+        self.background.backfills.insert(id, backfill);
+        Ok(id)
+    }
+
+    /// Stops a backfill.
+    ///
+    /// # Errors
+    /// `Invalid` where it is unknown or over.
+    pub(crate) fn cancel_backfill(&mut self, id: BackfillId) -> Result<()> {
+        match self.background.backfills.get_mut(&id) {
+            Some(backfill) if backfill.state == State::Running => {
+                backfill.state = State::Cancelled;
+                Ok(())
+            }
+            Some(_) => Err(Error::invalid(format!("backfill {} is over", id.0))),
+            None => Err(Error::invalid(format!("there is no backfill {}", id.0))),
+        }
+    }
+
+    pub(crate) fn backfill_status(&self) -> BTreeMap<BackfillId, BackfillStatus> {
+        let one = |b: &Backfill| BackfillStatus {
+            range: BackfillRange { view: b.view.clone(), from: EventTime(b.from), to: EventTime(b.to) },
+            state: match b.state {
+                State::Running => BackfillState::Running,
+                State::Done => BackfillState::Done,
+                State::Cancelled => BackfillState::Cancelled,
+                State::Failed => BackfillState::Failed,
+            },
+            done_until: EventTime(b.done),
+            rows_read: b.rows_read,
+            rows_written: b.rows_written,
+            started_at: b.started_at,
+            error: b.error.clone(),
+        };
+        self.background.backfills.iter().map(|(id, b)| (*id, one(b))).collect()
+    }
+
+    pub(crate) fn repair_status(&self) -> RepairStatus {
+        RepairStatus {
+            waiting: self.late.len(),
+            oldest_waiting: self.late.oldest().map(EventTime),
+            repaired: self.late.repaired,
+            rounds: u64::try_from(self.late.rounds).unwrap_or_default(),
+        }
+    }
+}
+
+/// Published files by table.
+pub(crate) type Files = BTreeMap<TableName, Arc<TableFiles>>;
+
+fn of(mut chosen: Chosen, of: Of) -> (Purpose, Step) {
+    let step = std::mem::replace(&mut chosen.step, Step::Raw(crate::table::Wanted::default()));
+    (Purpose::View { chosen: Box::new(chosen), of }, step)
+}
