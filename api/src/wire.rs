@@ -106,7 +106,7 @@ async fn open(config: Arc<Config>) -> Result<Opened> {
         let dimensions = Dimensions::load(files.inventory.as_deref(), files.slo.as_deref(), files.prices.as_deref())?;
         let views = shipped(&dimensions)?;
         let log = EmbeddedLog::open(&config.log_dir, config.log.clone())?;
-        let store = object_store::open(&config.store_dir.to_string_lossy())?;
+        let store = object_store::open(&config.store_dir.to_string_lossy())?.owned()?;
         Ok(Opened { log, store, dimensions: Arc::new(dimensions), views })
     });
     opened.await.map_err(|e| Error::caused(ErrorKind::Internal, "opening the data folder failed", e))?

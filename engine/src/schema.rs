@@ -57,7 +57,7 @@ pub const LATE_SAMPLES: &str = "late_samples";
 pub const DEAD_LETTERS: &str = "dead_letters";
 
 /// Describes one table to the store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableDef {
     /// Its name.
     pub name: TableName,
@@ -67,6 +67,21 @@ pub struct TableDef {
     pub date_from: &'static str,
     /// Sort order of a file's rows, most significant first; rows are handed over in it.
     pub sort: Vec<String>,
+    /// How rows of one key (the columns of `sort`) supersede each other; none: every row counts.
+    pub supersedes: Option<Supersedes>,
+}
+
+/// Of the rows that are equal in all columns of a table's `sort`, those with the greatest values here count, the first column deciding before
+/// the next; null is 0. The others may go whenever files are merged, and exact duplicates with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Supersedes {
+    /// Columns of integers or timestamps.
+    pub by: &'static [&'static str],
+}
+
+impl Supersedes {
+    /// Rows of views: the newest definition's newest correction counts.
+    pub const VIEW: Self = Self { by: &["generation", REVISION] };
 }
 
 /// Timestamps in tables: microseconds, UTC (what Delta has).
@@ -86,7 +101,8 @@ pub fn labels() -> DataType {
 }
 
 fn table(name: &str, fields: Vec<Field>, date_from: &'static str, sort: &[&str]) -> TableDef {
-    TableDef { name: TableName::new(name), schema: Arc::new(Schema::new(fields)), date_from, sort: sort.iter().map(|s| (*s).to_owned()).collect() }
+    let sort = sort.iter().map(|s| (*s).to_owned()).collect();
+    TableDef { name: TableName::new(name), schema: Arc::new(Schema::new(fields)), date_from, sort, supersedes: None }
 }
 
 fn required(name: &str, kind: DataType) -> Field {
@@ -109,7 +125,7 @@ pub fn samples() -> TableDef {
 
 /// Descriptions of series; a series is written again when its description changes and, at most hourly, when it was seen again.
 pub fn series() -> TableDef {
-    table(
+    let rows = table(
         SERIES,
         vec![
             required("series_id", DataType::Int64),
@@ -124,13 +140,14 @@ pub fn series() -> TableDef {
         ],
         "first_seen",
         &["metric", "series_id"],
-    )
+    );
+    TableDef { supersedes: Some(Supersedes { by: &["last_seen"] }), ..rows }
 }
 
 /// Pane rows. Null where a pane has no finite value: `min`, `max`, `first`, `last`; `sum` and `increase` are then 0. A pane that was repaired
 /// stands again with a higher `revision` (null counts as 0), and the highest per (series_id, window_start) counts.
 pub fn rollup_1m() -> TableDef {
-    table(
+    let rows = table(
         ROLLUP_1M,
         vec![
             required("metric", word()),
@@ -148,7 +165,8 @@ pub fn rollup_1m() -> TableDef {
         ],
         "window_start",
         &["metric", "series_id", "window_start"],
-    )
+    );
+    TableDef { supersedes: Some(Supersedes { by: &[REVISION] }), ..rows }
 }
 
 /// The relation continuous views read: [`rollup_1m`] without its revision, plus `service` and `labels` of the series.

@@ -4,10 +4,10 @@ use crate::error::{StorageError, object_error};
 use crate::layout;
 use crate::object_store::Store;
 use afferent_engine::checkpoint::{CHECKPOINT_VERSION, Checkpoint, CheckpointStore, Epoch, GroupName, StateFile};
-use afferent_engine::error::Result;
+use afferent_engine::error::{Error, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutOptions};
 use std::collections::BTreeSet;
@@ -26,6 +26,16 @@ impl ObjectCheckpoints {
     /// Keeps checkpoints in `store`.
     pub fn new(store: Store) -> Arc<Self> {
         Arc::new(Self { store })
+    }
+
+    /// Names the writer of the checkpoint that stands where another one was to be.
+    async fn fenced(&self, group: &GroupName, epoch: Epoch) -> Error {
+        let path = layout::checkpoint(group, epoch).to_string();
+        let holder = match read(&self.store, group, epoch).await {
+            Ok(found) => found.writer,
+            Err(error) => format!("a writer that cannot be told ({error})"),
+        };
+        StorageError::Fenced { path, holder }.into()
     }
 }
 
@@ -60,19 +70,25 @@ impl CheckpointStore for ObjectCheckpoints {
     }
 
     async fn commit(&self, checkpoint: &Checkpoint) -> Result<()> {
+        self.store.check_owner()?;
         let path = layout::checkpoint(&checkpoint.group, checkpoint.epoch);
         let body = serde_json::to_vec(checkpoint).map_err(|e| damaged(&path, e.to_string()))?;
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match self.store.objects().put_opts(&path, body.into(), options).await {
-            Ok(_) => Ok(()),
+            // A writer that slept may find the name free, because its successor came so far that the old checkpoints were pruned.
+            Ok(_) => match epochs(&self.store, &checkpoint.group).await?.last() {
+                Some(newest) if *newest > checkpoint.epoch => Err(self.fenced(&checkpoint.group, *newest).await),
+                _ => Ok(()),
+            },
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Err(StorageError::Fenced { path: path.to_string() }.into())
+                Err(self.fenced(&checkpoint.group, checkpoint.epoch).await)
             }
             Err(source) => Err(object_error("write", &path)(source).into()),
         }
     }
 
     async fn prune(&self, group: &GroupName, keep: usize) -> Result<()> {
+        self.store.check_owner()?;
         let epochs = epochs(&self.store, group).await?;
         // The newest is always kept: it is the fence and the way back.
         let kept = epochs.len().saturating_sub(keep.max(1));
@@ -82,19 +98,14 @@ impl CheckpointStore for ObjectCheckpoints {
         for epoch in recent {
             named.extend(read(&self.store, group, *epoch).await?.states.into_iter().map(|s| s.path));
         }
-        // Checkpoints go before the states they name, oldest first, so that a cut in the middle leaves no checkpoint without its states.
-        for epoch in old {
-            remove(&self.store, &layout::checkpoint(group, *epoch)).await?;
-        }
+        // Checkpoints go, durably, before the states they name, so that a cut in the middle leaves no checkpoint without its states.
+        remove(&self.store, old.iter().map(|epoch| layout::checkpoint(group, *epoch)).collect()).await?;
         let folder = layout::states(group);
         let states: Vec<_> = self.store.objects().list(Some(&folder)).try_collect().await.map_err(object_error("list", &folder))?;
-        for state in states {
-            // A state of the oldest kept epoch or later may belong to a checkpoint that is just being made.
-            let old = layout::state_epoch(&state.location).is_some_and(|epoch| epoch < *oldest);
-            if old && !named.contains(state.location.as_ref()) {
-                remove(&self.store, &state.location).await?;
-            }
-        }
+        // A state of the oldest kept epoch or later may belong to a checkpoint that is just being made.
+        let old = |state: &Path| layout::state_epoch(state).is_some_and(|epoch| epoch < *oldest);
+        let unnamed = states.into_iter().map(|o| o.location).filter(|state| old(state) && !named.contains(state.as_ref()));
+        remove(&self.store, unnamed.collect()).await?;
         Ok(())
     }
 }
@@ -158,11 +169,18 @@ async fn read_named(store: &Store, path: &Path, named_by: &'static str) -> Resul
     got.bytes().await.map_err(object_error("read", path))
 }
 
-async fn remove(store: &Store, path: &Path) -> Result<(), StorageError> {
-    match store.objects().delete(path).await {
-        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-        Err(source) => Err(object_error("remove", path)(source)),
+/// Removes objects; the removals are durable together on return. What is gone already is fine.
+async fn remove(store: &Store, doomed: Vec<Path>) -> Result<(), StorageError> {
+    let Some(first) = doomed.first().cloned() else { return Ok(()) };
+    let doomed = futures::stream::iter(doomed.into_iter().map(Ok)).boxed();
+    let mut removed = store.objects().delete_stream(doomed);
+    while let Some(done) = removed.next().await {
+        match done {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(source) => return Err(object_error("remove", &first)(source)),
+        }
     }
+    Ok(())
 }
 
 fn damaged(path: &Path, reason: String) -> StorageError {

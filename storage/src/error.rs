@@ -43,10 +43,20 @@ pub enum StorageError {
         reason: String,
     },
     /// A checkpoint of that number exists.
-    #[error("checkpoint {path} exists already: another writer owns the group, this one stops")]
+    #[error("checkpoint {path} was written by {holder}, which owns the group now: this process stops")]
     Fenced {
         /// Path in the store.
         path: String,
+        /// Who wrote it.
+        holder: String,
+    },
+    /// Another process has the store.
+    #[error("store {store} is in use by {holder}; stop that one or choose another folder")]
+    InUse {
+        /// The place.
+        store: String,
+        /// Who has it.
+        holder: String,
     },
     /// A Delta log could not be read or written.
     #[error("table {table}: cannot {doing}: {source}")]
@@ -134,15 +144,15 @@ pub enum StorageError {
         limit: usize,
     },
     /// Merged files do not hold what the merged ones held; nothing was changed.
-    #[error("table {table}: merging {date} read {read} rows where its files say {expected}; the files were left as they are")]
+    #[error("table {table}: merging {date} accounts for {read} rows where there should be {expected}; the files were left as they are")]
     MergeMismatch {
         /// The table.
         table: String,
         /// The date.
         date: String,
-        /// Rows read and written.
+        /// Rows accounted for: read, or written and superseded.
         read: u64,
-        /// Rows that the files should have.
+        /// Rows that there should be.
         expected: u64,
     },
     /// The process is stopping.
@@ -163,7 +173,7 @@ impl StorageError {
             Self::BadStore { .. } | Self::TooManyRows { .. } => ErrorKind::Invalid,
             Self::Object { .. } | Self::Contended { .. } | Self::Superseded { .. } | Self::Stopped => ErrorKind::Unavailable,
             Self::Missing { .. } | Self::Damaged { .. } | Self::ColumnsDiffer { .. } | Self::MergeMismatch { .. } => ErrorKind::Corrupt,
-            Self::Fenced { .. } => ErrorKind::Conflict,
+            Self::Fenced { .. } | Self::InUse { .. } => ErrorKind::Conflict,
             Self::UnknownTable { .. } | Self::UnsupportedType { .. } | Self::BadRows { .. } | Self::Task { .. } => ErrorKind::Internal,
             Self::Delta { source, .. } => match source {
                 DeltaTableError::ObjectStore { .. } => ErrorKind::Unavailable,

@@ -77,6 +77,7 @@ impl History for ParquetHistory {
         let nothing = wanted.series.as_ref().is_some_and(Vec::is_empty)
             || wanted.metrics.as_ref().is_some_and(|m| m.is_empty())
             || wanted.micros.as_ref().is_some_and(|m| m.is_empty());
+        check_columns(table, wanted)?;
         if nothing {
             return Ok(receiver);
         }
@@ -97,6 +98,14 @@ impl History for ParquetHistory {
             }
         });
         Ok(receiver)
+    }
+}
+
+fn check_columns(table: &TableDef, wanted: &Wanted) -> Result<()> {
+    let needed = [("metric", wanted.metrics.is_some()), ("series_id", wanted.series.is_some())];
+    match needed.iter().find(|(column, asked)| *asked && table.schema.column_with_name(column).is_none()) {
+        Some((column, _)) => Err(Error::invalid(format!("table {} has no column {column}, so its rows cannot be chosen by it", table.name))),
+        None => Ok(()),
     }
 }
 

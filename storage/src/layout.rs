@@ -3,6 +3,8 @@
 //! ```text
 //! tables/<table>/_delta_log/...                         Delta's own log
 //! tables/<table>/date=2026-11-22/<epoch>-<token>.parquet
+//! tables/<table>/_dropped                               the table goes once nobody uses it
+//! tables/<table>/_purging                               its files are being removed
 //! checkpoints/<group>/<epoch>.json
 //! checkpoints/<group>/state/<epoch>-<name>
 //! ```
@@ -30,6 +32,16 @@ pub fn table_root(table: &TableName) -> Path {
 /// The log of one table; its first entry says that the table exists.
 pub fn delta_log(table: &TableName) -> Path {
     table_root(table).join("_delta_log")
+}
+
+/// Says that a table was dropped: it has no rows, and goes once nobody uses it.
+pub fn dropped_mark(table: &TableName) -> Path {
+    table_root(table).join("_dropped")
+}
+
+/// Says that a table's folder is being emptied: what is left of it is no table.
+pub fn purging_mark(table: &TableName) -> Path {
+    table_root(table).join("_purging")
 }
 
 /// A data file of an epoch, relative to the table's root; `token` makes the names of two writers of one epoch differ.

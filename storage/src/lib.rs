@@ -5,6 +5,7 @@ pub mod config;
 pub mod error;
 pub mod history;
 pub mod layout;
+mod lock;
 pub mod log;
 pub mod maintain;
 pub mod metrics;

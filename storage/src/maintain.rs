@@ -1,4 +1,5 @@
-//! Background work on published tables: merging small files, folding Delta logs, removing what nothing names. It never changes an answer.
+//! Background work on published tables: merging small files, folding Delta logs, removing what nothing names or keeps. It changes no answer
+//! about the rows that are kept.
 
 use crate::config::MaintainConfig;
 use crate::error::StorageError;
@@ -7,22 +8,33 @@ use crate::object_store::Store;
 use crate::table::delta::DeltaTables;
 use afferent_engine::error::Result;
 use afferent_engine::live::Live;
-use afferent_engine::schema::TableDef;
-use afferent_engine::table::TableStore;
+use afferent_engine::schema::{TableDef, TableName};
+use afferent_engine::table::{DataFile, TableFiles, TableStore};
+use afferent_engine::time::EventTime;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 mod choose;
 mod merge;
+mod retain;
+mod settled;
+mod supersede;
 mod vacuum;
+mod watch;
+
+pub use watch::Watch;
 
 /// Memory that merging may take for the rows it holds.
 const MERGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// The vacuum lists every file, so it runs at most this often.
 const VACUUM_EVERY_MIN: Duration = Duration::from_secs(300);
+
+/// A date is at rest when no epoch wrote a file of it for this many intervals.
+const SETTLED_INTERVALS: u32 = 4;
 
 /// What a round of compaction did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +45,17 @@ pub struct Compacted {
     pub files_out: usize,
     /// Rows rewritten.
     pub row_count: u64,
+    /// Rows left out because others supersede them.
+    pub superseded: u64,
+}
+
+/// What retention took out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Files of dates that are past their table's days.
+    pub files: usize,
+    /// Rows in them.
+    pub rows: u64,
 }
 
 /// The worker. One per process and store.
@@ -41,9 +64,19 @@ pub struct Maintainer {
     tables: Arc<DeltaTables>,
     live: Arc<Live>,
     config: MaintainConfig,
+    watch: Watch,
     runtime: Arc<RuntimeEnv>,
-    /// Held for the length of a round; remembers what the vacuum saw.
-    round: tokio::sync::Mutex<vacuum::Unreferenced>,
+    /// The first day (since 1970) that retention must leave, whatever the days say.
+    needed_from: Mutex<Option<i32>>,
+    /// Held for the length of a round.
+    round: tokio::sync::Mutex<Memory>,
+}
+
+/// What the worker remembers from round to round.
+#[derive(Default)]
+struct Memory {
+    unreferenced: vacuum::Unreferenced,
+    settled: settled::Settled,
 }
 
 impl Maintainer {
@@ -52,11 +85,20 @@ impl Maintainer {
     /// # Errors
     /// `Internal` where the query engine's memory pool cannot be made.
     pub fn new(store: Store, tables: Arc<DeltaTables>, live: Arc<Live>, config: MaintainConfig) -> Result<Arc<Self>> {
+        Self::on_watch(store, tables, live, config, Watch::machine())
+    }
+
+    /// The same with a clock of its own.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn on_watch(store: Store, tables: Arc<DeltaTables>, live: Arc<Live>, config: MaintainConfig, watch: Watch) -> Result<Arc<Self>> {
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_limit(MERGE_BYTES_MAX, 1.0)
             .build_arc()
             .map_err(|source| StorageError::Merge { table: "(any)".to_owned(), source })?;
-        Ok(Arc::new(Self { store, tables, live, config, runtime, round: tokio::sync::Mutex::default() }))
+        let (needed_from, round) = (Mutex::default(), tokio::sync::Mutex::default());
+        Ok(Arc::new(Self { store, tables, live, config, watch, runtime, needed_from, round }))
     }
 
     /// Works until it is cancelled. An error of one round is logged and counted; the next round tries again.
@@ -65,22 +107,29 @@ impl Maintainer {
     /// A merge that is cut off leaves files that nothing names, which the vacuum removes.
     pub async fn run(&self, cancel: CancellationToken) {
         let mut since_vacuum = Duration::ZERO;
-        let interval = Duration::from_secs(self.config.interval_s);
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
-                () = tokio::time::sleep(interval) => {}
+                () = tokio::time::sleep(self.interval()) => {}
             }
-            self.compact_round(choose::Eagerness::WhenWorthwhile, &cancel).await;
-            self.fold_logs(&cancel).await;
-            since_vacuum += interval;
+            self.round(&cancel).await;
+            since_vacuum += self.interval();
             if since_vacuum >= VACUUM_EVERY_MIN && !cancel.is_cancelled() {
                 since_vacuum = Duration::ZERO;
+                if let Err(error) = self.retain_now().await {
+                    tracing::warn!(%error, "dates past their retention could not be taken out; the next round tries again");
+                }
                 if let Err(error) = self.vacuum_now().await {
                     tracing::warn!(%error, "unreferenced files could not be removed; the next round tries again");
                 }
             }
         }
+    }
+
+    /// One round of what is done every interval: merges what is worth it and folds Delta's logs.
+    pub async fn round(&self, cancel: &CancellationToken) {
+        self.compact_round(cancel).await;
+        self.fold_logs(cancel).await;
     }
 
     /// Merges every date of every table that has more than one small file or one that is still as an epoch wrote it.
@@ -92,26 +141,86 @@ impl Maintainer {
         let _round = self.round.lock().await;
         let mut total = Compacted::default();
         for def in self.tables.defs() {
-            self.compact_table(&def, choose::Eagerness::Everything, &cancel, &mut total).await?;
+            let files = self.files(&def).await?;
+            let groups = choose::groups(&files.files, &self.config, choose::Eagerness::Everything, &BTreeSet::new());
+            self.compact_table(&def, groups, &cancel, &mut total).await?;
         }
         Ok(total)
     }
 
-    /// Removes files that neither a table, nor the current read view, nor a checkpoint names and that were so for the grace period.
+    /// Removes files that neither a table, nor a reader of this process, nor a checkpoint names and that were so for the grace period, and
+    /// dropped tables in the same way; gives the number of files.
     ///
     /// # Errors
     /// `Unavailable` or `Corrupt`; nothing is removed on the strength of an incomplete picture.
     pub async fn vacuum_now(&self) -> Result<usize> {
-        let mut seen = self.round.lock().await;
+        let mut memory = self.round.lock().await;
         let grace = Duration::from_secs(self.config.vacuum_grace_s);
-        Ok(vacuum::run(&self.store, &self.tables, &self.live, &mut seen, grace).await?)
+        let place = vacuum::Place { store: &self.store, tables: &self.tables, live: &self.live, watch: &self.watch, grace };
+        Ok(vacuum::run(&place, &mut memory.unreferenced).await?)
     }
 
-    async fn compact_round(&self, eagerness: choose::Eagerness, cancel: &CancellationToken) {
+    /// Says that rows from this time on are still needed, by a state or a backfill: retention leaves their dates and later ones. `None` needs nothing.
+    pub fn need_from(&self, from: Option<EventTime>) {
+        let day = from.and_then(|from| i32::try_from(from.0.div_euclid(retain::MS_PER_DAY)).ok());
+        *self.needed_from.lock().unwrap_or_else(PoisonError::into_inner) = day;
+    }
+
+    /// Takes whole dates out of tables that have a retention, one commit per table; the vacuum removes their files after the grace period.
+    ///
+    /// # Errors
+    /// The first one met; what was taken out before it stays out.
+    pub async fn retain_now(&self) -> Result<Expired> {
         let _round = self.round.lock().await;
-        for def in self.tables.defs() {
-            let mut done = Compacted::default();
-            match self.compact_table(&def, eagerness, cancel, &mut done).await {
+        let needed_from = *self.needed_from.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut total = Expired::default();
+        for (table, days) in &self.config.retention_days {
+            let name = TableName::new(table);
+            let files = self.tables.files(&name).await?;
+            let expired = retain::expired(&files.files, *days, self.watch.now(), needed_from);
+            if expired.is_empty() {
+                continue;
+            }
+            let _commit = self.live.commit.lock().await;
+            let files = self.tables.remove(&name, &expired).await?;
+            self.live.update(|view| drop(view.files.insert(name.clone(), files)));
+            let rows: u64 = expired.iter().map(|f| f.row_count).sum();
+            metrics::counter!(Metric::RetentionFilesOut.name(), "table" => table.clone()).increment(expired.len() as u64);
+            metrics::counter!(Metric::RetentionRowsOut.name(), "table" => table.clone()).increment(rows);
+            tracing::info!(table = %name, days, files = expired.len(), rows, "took out dates past their retention");
+            total.files += expired.len();
+            total.rows += rows;
+        }
+        Ok(total)
+    }
+
+    /// Drops a table that nothing writes any more: its rows go at once, its files once nobody of this process uses them, no checkpoint names
+    /// them and the grace period is over. Making a table of that name again is fine at any time. A table that is not there is fine.
+    ///
+    /// # Errors
+    /// `Unavailable`: to be tried again.
+    pub async fn drop_table(&self, name: &TableName) -> Result<()> {
+        let _round = self.round.lock().await;
+        let _commit = self.live.commit.lock().await;
+        self.tables.drop_table(name).await?;
+        self.live.update(|view| drop(view.files.remove(name)));
+        Ok(())
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(self.config.interval_s)
+    }
+
+    async fn files(&self, def: &TableDef) -> Result<Arc<TableFiles>, StorageError> {
+        self.tables.files(&def.name).await.map_err(|e| StorageError::Task { reason: e.to_string() })
+    }
+
+    async fn compact_round(&self, cancel: &CancellationToken) {
+        let mut memory = self.round.lock().await;
+        let defs = self.tables.defs();
+        memory.settled.keep(&defs.iter().map(|def| def.name.clone()).collect());
+        for def in defs {
+            match self.compact_worthwhile(&def, &mut memory.settled, cancel).await {
                 Ok(()) => {}
                 Err(StorageError::Stopped) => return,
                 Err(error) => {
@@ -122,22 +231,31 @@ impl Maintainer {
         }
     }
 
+    async fn compact_worthwhile(&self, def: &TableDef, settled: &mut settled::Settled, cancel: &CancellationToken) -> Result<(), StorageError> {
+        let files = self.files(def).await?;
+        let at_rest = settled.look(&def.name, &files.files, self.watch.elapsed(), self.interval() * SETTLED_INTERVALS);
+        let groups = choose::groups(&files.files, &self.config, choose::Eagerness::WhenWorthwhile, &at_rest);
+        self.compact_table(def, groups, cancel, &mut Compacted::default()).await
+    }
+
     async fn compact_table(
         &self,
         def: &TableDef,
-        eagerness: choose::Eagerness,
+        groups: Vec<Vec<DataFile>>,
         cancel: &CancellationToken,
         total: &mut Compacted,
     ) -> Result<(), StorageError> {
-        let files = self.tables.files(&def.name).await.map_err(|e| StorageError::Task { reason: e.to_string() })?;
-        for group in choose::groups(&files.files, &self.config, eagerness) {
+        for group in groups {
+            self.store.check_owner()?;
             if cancel.is_cancelled() {
                 return Err(StorageError::Stopped);
             }
             let started = tokio::time::Instant::now();
             let merged = merge::merge(&self.store, &self.runtime, def, &group, cancel).await?;
-            let (files_in, files_out, row_count) = (group.len(), merged.len(), merged.iter().map(|f| f.row_count).sum::<u64>());
+            let superseded = merged.superseded;
+            let (files_in, files_out, row_count) = (group.len(), merged.files.len(), merged.files.iter().map(|f| f.row_count).sum::<u64>());
             self.swap(def, &group, merged).await?;
+            metrics::counter!(Metric::CompactionRowsSuperseded.name()).increment(superseded);
             metrics::counter!(Metric::CompactionFilesIn.name()).increment(files_in as u64);
             metrics::counter!(Metric::CompactionFilesOut.name()).increment(files_out as u64);
             metrics::counter!(Metric::CompactionRows.name()).increment(row_count);
@@ -145,22 +263,16 @@ impl Maintainer {
             total.files_in += files_in;
             total.files_out += files_out;
             total.row_count += row_count;
+            total.superseded += superseded;
         }
         Ok(())
     }
 
     /// Commits the replacement and shows it to readers in one step; a reader sees either the old files or the new.
-    async fn swap(
-        &self,
-        def: &TableDef,
-        old: &[afferent_engine::table::DataFile],
-        new: Vec<afferent_engine::table::DataFile>,
-    ) -> Result<(), StorageError> {
+    async fn swap(&self, def: &TableDef, old: &[DataFile], new: merge::Merged) -> Result<(), StorageError> {
         let _commit = self.live.commit.lock().await;
-        let files = self.tables.replace(&def.name, old, new).await?;
-        self.live.update(|view| {
-            view.files.insert(def.name.clone(), files);
-        });
+        let files = self.tables.replace(&def.name, old, new.files, new.superseded > 0).await?;
+        self.live.update(|view| drop(view.files.insert(def.name.clone(), files)));
         Ok(())
     }
 

@@ -21,10 +21,18 @@ pub enum Metric {
     CompactionFilesOut,
     /// Rows that compaction rewrote.
     CompactionRows,
+    /// Rows that compaction left out because others supersede them.
+    CompactionRowsSuperseded,
     /// Compactions that failed, by `reason`.
     CompactionErrors,
     /// Seconds a compaction of one date took.
     CompactionSeconds,
+    /// Files of dates past their table's retention that were taken out of it, by `table`.
+    RetentionFilesOut,
+    /// Rows in them, by `table`.
+    RetentionRowsOut,
+    /// Dropped tables whose folder was removed.
+    TablesPurged,
     /// Unreferenced files removed.
     VacuumFilesOut,
     /// Files a scan could leave out.
@@ -48,8 +56,12 @@ impl Metric {
             Self::CompactionFilesIn => "afferent_storage_compaction_files_in_total",
             Self::CompactionFilesOut => "afferent_storage_compaction_files_out_total",
             Self::CompactionRows => "afferent_storage_compaction_rows_total",
+            Self::CompactionRowsSuperseded => "afferent_storage_compaction_rows_superseded_total",
             Self::CompactionErrors => "afferent_storage_compaction_errors_total",
             Self::CompactionSeconds => "afferent_storage_compaction_seconds",
+            Self::RetentionFilesOut => "afferent_storage_retention_files_out_total",
+            Self::RetentionRowsOut => "afferent_storage_retention_rows_out_total",
+            Self::TablesPurged => "afferent_storage_tables_purged_total",
             Self::VacuumFilesOut => "afferent_storage_vacuum_files_out_total",
             Self::ScanFilesPruned => "afferent_storage_scan_files_pruned_total",
             Self::ScanFilesRead => "afferent_storage_scan_files_out_total",

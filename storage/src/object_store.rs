@@ -4,6 +4,8 @@
 //! names it are synced, because the log is trimmed on the strength of it.
 
 use crate::error::StorageError;
+use crate::lock::{FolderLock, NotOurs};
+use crate::table::pins::Pins;
 use afferent_engine::clock::{Clock, SystemClock};
 use afferent_engine::error::Result;
 use object_store::ObjectStore;
@@ -14,6 +16,8 @@ use std::time::Duration;
 use url::Url;
 
 mod durable;
+
+pub(crate) use durable::{RealSyncs, Syncs};
 
 /// Half-written files older than this are left over from a process that died, and are removed when the store is opened.
 const STAGED_AGE_MAX: Duration = Duration::from_secs(3600);
@@ -27,9 +31,41 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
     url: Url,
     shown: Arc<str>,
+    pins: Arc<Pins>,
+    root: Arc<FilePath>,
+    lock: Option<Arc<FolderLock>>,
 }
 
 impl Store {
+    /// The same store, with this process as its only writer for as long as a clone of it lives. Readers need no such thing.
+    ///
+    /// # Errors
+    /// `Conflict`, naming the holder, where another process has it; `Unavailable` where the folder cannot be locked.
+    pub fn owned(mut self) -> Result<Self> {
+        let lock = FolderLock::take(&self.root).map_err(|why| self.not_ours(why))?;
+        self.lock = Some(Arc::new(lock));
+        Ok(self)
+    }
+
+    /// Checks, before anything is changed that others see, that no other process took the store over.
+    ///
+    /// # Errors
+    /// `Conflict`, naming the new holder.
+    pub(crate) fn check_owner(&self) -> Result<(), StorageError> {
+        self.lock.as_ref().map_or(Ok(()), |lock| lock.check().map_err(|why| self.not_ours(why)))
+    }
+
+    fn not_ours(&self, why: NotOurs) -> StorageError {
+        let store = self.shown.to_string();
+        match why {
+            NotOurs::Held { holder } => StorageError::InUse { store, holder },
+            NotOurs::Failed { path, source } => {
+                let path = path.display().to_string();
+                StorageError::Object { doing: "lock", path, source: object_store::Error::Generic { store: "lock", source: source.into() } }
+            }
+        }
+    }
+
     /// The objects; every put, copy and rename is durable on return.
     pub fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.objects
@@ -38,6 +74,11 @@ impl Store {
     /// The address under which query engines and Delta know this store: the same for the same folder, different for another.
     pub(crate) fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Files that reads of this process still use.
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
     }
 
     /// The place as the operator named it, for messages.
@@ -54,14 +95,22 @@ pub(crate) const SCHEME: &str = "afferent";
 /// # Errors
 /// `Invalid` where the place cannot be used, with what to do.
 pub fn open(store: &str) -> Result<Store> {
+    open_with(store, Arc::new(RealSyncs))
+}
+
+/// The same with other ways to sync.
+pub(crate) fn open_with(store: &str, syncs: Arc<dyn Syncs>) -> Result<Store> {
     let root = folder_of(store)?;
     durable::create_root(&root).map_err(|e| bad(store, format!("the folder cannot be made: {e}")))?;
     let files = LocalFileSystem::new_with_prefix(&root).map_err(|e| bad(store, e.to_string()))?;
     let root = root.canonicalize().map_err(|e| bad(store, format!("the folder cannot be opened: {e}")))?;
     remove_staged(&root, STAGED_DEPTH_MAX);
+    durable::sync_tree(&root, STAGED_DEPTH_MAX, &*syncs).map_err(|e| bad(store, format!("its folders cannot be synced: {e}")))?;
+    let pins = Arc::default();
     let host = crc32c::crc32c(root.as_os_str().as_encoded_bytes());
     let url = Url::parse(&format!("{SCHEME}://store-{host:08x}/")).map_err(|e| bad(store, e.to_string()))?;
-    Ok(Store { objects: Arc::new(durable::DurableFiles::new(files, &root)), url, shown: store.into() })
+    let objects = Arc::new(durable::DurableFiles::new(files, &root, syncs));
+    Ok(Store { objects, url, shown: store.into(), pins, root: root.into(), lock: None })
 }
 
 fn folder_of(store: &str) -> Result<PathBuf, StorageError> {

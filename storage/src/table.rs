@@ -3,6 +3,7 @@
 pub(crate) mod columns;
 pub mod delta;
 pub(crate) mod parquet;
+pub(crate) mod pins;
 pub mod provider;
 pub(crate) mod scan;
 pub(crate) mod stats;

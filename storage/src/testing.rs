@@ -10,7 +10,7 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use std::sync::Arc;
 
@@ -77,6 +77,12 @@ pub(crate) fn grid(start: i64, series: i64, seconds: i64) -> Vec<Sample> {
         }
     }
     rows
+}
+
+/// The table as a version knew it that did not have this column yet.
+pub(crate) fn without(def: &TableDef, column: &str) -> TableDef {
+    let fields: Vec<Field> = def.schema.fields().iter().filter(|f| f.name() != column).map(|f| f.as_ref().clone()).collect();
+    TableDef { schema: Arc::new(Schema::new(fields)), ..def.clone() }
 }
 
 /// Made-up rows of any table, in no order; the same `seed` gives the same rows.

@@ -34,7 +34,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Sections of keys, each with its value and origin. Depth is two; a key whose default is `{}` takes any names with strings.
+/// Sections of keys, each with its value and origin. Depth is two; a key whose default is `{}` takes any names with strings or integers.
 #[derive(Debug, Clone)]
 pub struct Document {
     table: Table,
@@ -126,11 +126,11 @@ impl Document {
         }
         let odd = match &value {
             Value::Array(items) => items.iter().find(|item| !item.is_str()),
-            Value::Table(items) => items.values().find(|item| !item.is_str()),
+            Value::Table(items) => items.values().find(|item| !item.is_str() && !item.is_integer()),
             _ => None,
         };
         if let Some(odd) = odd {
-            return Err(wrong("string inside", odd.type_str().to_owned()));
+            return Err(wrong("string or number inside", odd.type_str().to_owned()));
         }
         *slot = value;
         self.origins.insert(key.to_owned(), Origin::File(path.to_owned(), line));

@@ -129,6 +129,7 @@ impl Entry {
             schema: self.schema.clone(),
             date_from: if windowed { "window_start" } else { "watermark" },
             sort: self.view.spec.key.clone(),
+            supersedes: Some(crate::schema::Supersedes::VIEW),
         }
     }
 

@@ -48,6 +48,7 @@ mod tests;
 
 use super::config::EmbeddedLogConfig;
 use super::error::LogError;
+use crate::lock::FolderLock;
 use afferent_engine::error::Result;
 use afferent_engine::log::{LogName, LogReader, LogWriter, Position, Record, Topic};
 use async_trait::async_trait;
@@ -55,30 +56,14 @@ use budget::Budget;
 use disk::{Disk, RealDisk};
 use partition::Partition;
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-
-/// The file whose lock says that a process uses the folder.
-const LOCK_FILE: &str = "LOCK";
 
 /// All logs of one folder.
 pub struct EmbeddedLog {
     rooms: Arc<Rooms>,
     /// Let go after the writers have ended.
-    _lock: FolderLock,
-}
-
-/// The locked file.
-struct FolderLock(File);
-
-impl Drop for FolderLock {
-    fn drop(&mut self) {
-        // Closing alone is not enough: a child process that is just being started holds the file, and with it the lock.
-        if let Err(error) = self.0.unlock() {
-            tracing::warn!(%error, "could not unlock the log folder; it is free once this process has ended");
-        }
-    }
+    _lock: Arc<FolderLock>,
 }
 
 /// The open logs and what is needed to open one more.
@@ -87,6 +72,7 @@ struct Rooms {
     config: EmbeddedLogConfig,
     budget: Arc<Budget>,
     disk: Arc<dyn Disk>,
+    lock: Arc<FolderLock>,
     open: RwLock<BTreeMap<LogName, Arc<Partition>>>,
     /// Held while a log is opened, so that it is opened once; true when no more are to be opened.
     closed: Mutex<bool>,
@@ -105,10 +91,11 @@ impl EmbeddedLog {
 
     fn open_on(dir: &Path, config: EmbeddedLogConfig, disk: Arc<dyn Disk>) -> Result<Arc<Self>, LogError> {
         config.validate()?;
-        disk::create_folder(dir).map_err(|e| LogError::io("create", dir, e))?;
-        let lock = lock_folder(dir)?;
+        disk::create_folder(&*disk, dir).map_err(|e| LogError::io("create", dir, e))?;
+        let lock = Arc::new(FolderLock::take(dir).map_err(|e| LogError::not_ours(dir, e))?);
         let budget = Budget::new(config.bytes_max);
-        let rooms = Rooms { dir: dir.to_path_buf(), config, budget, disk, open: RwLock::default(), closed: Mutex::default() };
+        let rooms =
+            Rooms { dir: dir.to_path_buf(), config, budget, disk, lock: Arc::clone(&lock), open: RwLock::default(), closed: Mutex::default() };
         for log in list_logs(dir)? {
             rooms.open(log)?;
         }
@@ -164,20 +151,10 @@ impl Rooms {
             return Err(LogError::Closed { log });
         }
         let dir = self.dir.join(log.topic.as_str()).join(log.partition.to_string());
-        let partition = Partition::open(log, dir, &self.config, Arc::clone(&self.budget), Arc::clone(&self.disk))?;
+        let partition = Partition::open(log, dir, &self.config, Arc::clone(&self.budget), Arc::clone(&self.disk), Arc::clone(&self.lock))?;
         let partition = Arc::new(partition);
         self.open.write().unwrap_or_else(PoisonError::into_inner).insert(log, Arc::clone(&partition));
         Ok(partition)
-    }
-}
-
-fn lock_folder(dir: &Path) -> Result<FolderLock, LogError> {
-    let path = dir.join(LOCK_FILE);
-    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(|e| LogError::io("open", &path, e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(FolderLock(file)),
-        Err(TryLockError::WouldBlock) => Err(LogError::InUse { dir: dir.to_path_buf() }),
-        Err(TryLockError::Error(e)) => Err(LogError::io("lock", &path, e)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can go wrong in a log, with the facts. Not what the caller should do about it: that is the kind.
 
+use crate::lock::NotOurs;
 use afferent_engine::error::{Error, ErrorKind};
 use afferent_engine::log::{LogName, Position};
 use std::io;
@@ -10,10 +11,12 @@ use std::sync::Arc;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
     /// Another process holds the folder.
-    #[error("log folder {} is in use by another process; stop that one or choose another folder", dir.display())]
+    #[error("log folder {} is in use by {holder}; stop that one or choose another folder", dir.display())]
     InUse {
         /// The folder.
         dir: PathBuf,
+        /// Who has it.
+        holder: String,
     },
     /// A configured limit is out of range.
     #[error("log setting {key} = {value} is out of range: {range}")]
@@ -130,6 +133,14 @@ impl LogError {
         let full = matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let (path, source) = (path.to_path_buf(), Arc::new(cause));
         if full { Self::DiskFull { action, path, source } } else { Self::Io { action, path, source } }
+    }
+
+    /// A folder that another process has.
+    pub(crate) fn not_ours(dir: &Path, why: NotOurs) -> Self {
+        match why {
+            NotOurs::Held { holder } => Self::InUse { dir: dir.to_path_buf(), holder },
+            NotOurs::Failed { path, source } => Self::io("lock", &path, source),
+        }
     }
 
     /// Wrong bytes at `offset` of `path`.

@@ -1,5 +1,6 @@
-//! Merging sorted files of one date into one, in bounded memory. Not the commit that replaces them.
+//! Merging sorted files of one date into one, in bounded memory, without the rows that others supersede. Not the commit that replaces them.
 
+use super::supersede::Newest;
 use crate::error::StorageError;
 use crate::layout;
 use crate::object_store::Store;
@@ -7,6 +8,7 @@ use crate::table::parquet::{self, Effort};
 use crate::table::scan::{Grouping, Scan};
 use afferent_engine::schema::TableDef;
 use afferent_engine::table::DataFile;
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -16,18 +18,27 @@ use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use futures::StreamExt;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-/// Reads the files as one sorted stream and writes it as merged files; checks that no row came or went.
+/// What a merge made, not yet committed.
+#[derive(Debug)]
+pub(super) struct Merged {
+    pub(super) files: Vec<DataFile>,
+    /// Rows of the inputs that the files do not have, because others supersede them.
+    pub(super) superseded: u64,
+}
+
+/// Reads the files as one sorted stream and writes what counts of it as merged files; every row that was read is written or accounted for.
 pub(super) async fn merge(
     store: &Store,
     runtime: &Arc<RuntimeEnv>,
     def: &TableDef,
     files: &[DataFile],
     cancel: &CancellationToken,
-) -> Result<Vec<DataFile>, StorageError> {
+) -> Result<Merged, StorageError> {
     let table = def.name.to_string();
     let plan = plan(store, runtime, def, files).map_err(|source| StorageError::Merge { table: table.clone(), source })?;
     let context = Arc::new(TaskContext::default().with_runtime(runtime.clone()));
@@ -39,16 +50,22 @@ pub(super) async fn merge(
             let _runtime = handle.enter();
             plan.execute(0, context).map_err(|source| StorageError::Merge { table: def.name.to_string(), source })?
         };
-        let rows = MergedRows { stream, handle: &handle, cancel: &cancel, table: def.name.as_str() };
+        let (newest, ready) = (Newest::of(&def), VecDeque::new());
+        let mut rows = MergedRows { stream, handle: &handle, cancel: &cancel, table: def.name.as_str(), newest, ready, read: 0, ended: false };
         let name = |date: &str, token: u64| layout::compacted_file(date, token);
-        parquet::write_files(&store, &handle, &def, Effort::Compacted, &name, rows)
+        let files = parquet::write_files(&store, &handle, &def, Effort::Compacted, &name, &mut rows)?;
+        let superseded = rows.newest.as_ref().map_or(0, |newest| newest.superseded);
+        Ok::<_, StorageError>((Merged { files, superseded }, rows.read))
     });
-    let merged = written.await.map_err(|e| StorageError::Task { reason: e.to_string() })??;
+    let (merged, read) = written.await.map_err(|e| StorageError::Task { reason: e.to_string() })??;
+    let date = || files.first().map(|f| f.date.clone()).unwrap_or_default();
     let expected: u64 = files.iter().map(|f| f.row_count).sum();
-    let read: u64 = merged.iter().map(|f| f.row_count).sum();
     if read != expected {
-        let date = files.first().map(|f| f.date.clone()).unwrap_or_default();
-        return Err(StorageError::MergeMismatch { table, date, read, expected });
+        return Err(StorageError::MergeMismatch { table, date: date(), read, expected });
+    }
+    let accounted = merged.files.iter().map(|f| f.row_count).sum::<u64>() + merged.superseded;
+    if accounted != read {
+        return Err(StorageError::MergeMismatch { table, date: date(), read: accounted, expected: read });
     }
     Ok(merged)
 }
@@ -77,22 +94,54 @@ fn plan(store: &Store, runtime: &Arc<RuntimeEnv>, def: &TableDef, files: &[DataF
     })
 }
 
-/// A stream as an iterator, for a thread that may block.
+/// A stream as an iterator, for a thread that may block; superseded rows are left out.
 struct MergedRows<'a> {
     stream: SendableRecordBatchStream,
     handle: &'a Handle,
     cancel: &'a CancellationToken,
     table: &'a str,
+    newest: Option<Newest>,
+    ready: VecDeque<RecordBatch>,
+    read: u64,
+    ended: bool,
+}
+
+impl MergedRows<'_> {
+    fn settle(&mut self, batch: Option<RecordBatch>) -> Result<(), ArrowError> {
+        match (&mut self.newest, batch) {
+            (Some(newest), Some(batch)) => self.ready.extend(newest.push(&batch)?),
+            (Some(newest), None) => self.ready.extend(newest.finish()),
+            (None, batch) => self.ready.extend(batch),
+        }
+        Ok(())
+    }
 }
 
 impl Iterator for MergedRows<'_> {
     type Item = Result<RecordBatch, StorageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.cancel.is_cancelled() {
-            return Some(Err(StorageError::Stopped));
+        let failed = |source| StorageError::Merge { table: self.table.to_owned(), source };
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Some(Ok(batch));
+            }
+            if self.ended {
+                return None;
+            }
+            if self.cancel.is_cancelled() {
+                return Some(Err(StorageError::Stopped));
+            }
+            let batch = match self.handle.block_on(self.stream.next()) {
+                Some(Ok(batch)) => Some(batch),
+                Some(Err(source)) => return Some(Err(failed(source))),
+                None => None,
+            };
+            self.ended = batch.is_none();
+            self.read += batch.as_ref().map_or(0, |b| b.num_rows() as u64);
+            if let Err(error) = self.settle(batch) {
+                return Some(Err(failed(error.into())));
+            }
         }
-        let batch = self.handle.block_on(self.stream.next())?;
-        Some(batch.map_err(|source| StorageError::Merge { table: self.table.to_owned(), source }))
     }
 }

@@ -28,11 +28,14 @@ fn name() -> TableName {
 }
 
 async fn lake(grace_s: u64) -> Lake {
+    lake_with(MaintainConfig { vacuum_grace_s: grace_s, interval_s: 1, ..MaintainConfig::default() }).await
+}
+
+async fn lake_with(config: MaintainConfig) -> Lake {
     let (folder, store) = testing::store();
     let tables = DeltaTables::new(store.clone());
     tables.ensure(&schema::samples()).await.unwrap();
     let live = Arc::new(Live::default());
-    let config = MaintainConfig { vacuum_grace_s: grace_s, interval_s: 1, ..MaintainConfig::default() };
     let maintainer = Maintainer::new(store.clone(), tables.clone(), live.clone(), config).unwrap();
     Lake { folder, store, tables, live, maintainer }
 }
@@ -177,6 +180,8 @@ async fn the_vacuum_takes_only_what_nothing_names() {
     lake.live.update(|v| v.files = old_view.files.clone());
     assert_eq!(lake.maintainer.vacuum_now().await.unwrap(), 0, "the read view names them");
     lake.live.update(|v| drop(v.files.insert(name(), merged)));
+    assert_eq!(lake.maintainer.vacuum_now().await.unwrap(), 0, "somebody holds the older view");
+    drop(old_view);
     assert_eq!(lake.maintainer.vacuum_now().await.unwrap(), 2);
     assert_eq!(lake.read(lake.files()).await.len(), 80);
     assert!(lake.folder.path().join(layout::data_file(&name(), &committed[0].path).as_ref()).is_file());
@@ -252,4 +257,158 @@ fn settings_out_of_range_are_named() {
     let wrong = MaintainConfig { compaction_small_file_bytes: u64::MAX, ..MaintainConfig::default() };
     assert!(wrong.validate().unwrap_err().to_string().contains("compaction_small_file_bytes"));
     assert!(serde_json::from_str::<MaintainConfig>("{\"interval\": 3}").is_err());
+}
+
+/// The grace period is zero: what keeps the files is that this process knows who reads them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_was_planned_keeps_its_files() {
+    let lake = lake(0).await;
+    lake.publish(1, &testing::grid(MIDNIGHT, 500, 20)).await;
+    lake.publish(2, &testing::grid(MIDNIGHT + 60_000_000, 500, 20)).await;
+    let context = SessionContext::new_with_config(datafusion::prelude::SessionConfig::new().with_batch_size(64).with_target_partitions(1));
+    context.register_table("samples", Arc::new(LakeTable::new(lake.store.clone(), schema::samples(), lake.files(), None))).unwrap();
+    let plan = context.sql("SELECT * FROM samples").await.unwrap().create_physical_plan().await.unwrap();
+    drop(context.deregister_table("samples").unwrap());
+    let task = context.task_ctx();
+    drop(context);
+    lake.maintainer.compact_now().await.unwrap();
+    assert_eq!(lake.maintainer.vacuum_now().await.unwrap(), 0, "planned and not started");
+    let mut stream = datafusion::physical_plan::execute_stream(plan.clone(), task).unwrap();
+    drop(plan);
+    let mut rows = futures::StreamExt::next(&mut stream).await.unwrap().unwrap().num_rows();
+    assert_eq!(lake.maintainer.vacuum_now().await.unwrap(), 0, "half read");
+    while let Some(batch) = futures::StreamExt::next(&mut stream).await {
+        rows += batch.unwrap().num_rows();
+    }
+    assert_eq!(rows, 40_000);
+    drop(stream);
+    assert_eq!(lake.maintainer.vacuum_now().await.unwrap(), 2, "read to the end");
+    assert_eq!(lake.on_disk(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dates_past_their_retention_go_in_one_commit() {
+    let lake =
+        lake_with(MaintainConfig { vacuum_grace_s: 0, retention_days: BTreeMap::from([("samples".to_owned(), 2)]), ..MaintainConfig::default() })
+            .await;
+    let day = 86_400_000_000;
+    for (epoch, days_ago) in (1..).zip([5, 4, 3, 2, 1, 0, 4]) {
+        lake.publish(epoch, &testing::grid(MIDNIGHT - days_ago * day + epoch as i64, 2, 10)).await;
+    }
+    let version = lake.files().version;
+    let needed = afferent_engine::time::EventTime((MIDNIGHT - 4 * day) / 1000 + 7);
+    lake.maintainer.need_from(Some(needed));
+    assert_eq!(lake.maintainer.retain_now().await.unwrap(), Expired { files: 1, rows: 40 }, "a state needs the other dates");
+    lake.maintainer.need_from(None);
+    assert_eq!(lake.maintainer.retain_now().await.unwrap(), Expired { files: 3, rows: 120 });
+    assert_eq!(lake.maintainer.retain_now().await.unwrap(), Expired::default());
+    assert_eq!(lake.files().version, version + 2);
+    assert_eq!(lake.read(lake.files()).await.len(), 120);
+    assert_eq!(lake.maintainer.vacuum_now().await.unwrap(), 4);
+    assert_eq!(lake.on_disk(), 3);
+    assert_eq!(DeltaTables::new(lake.store.clone()).files(&name()).await.unwrap().files.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_table_goes_once_nobody_uses_it() {
+    let lake = lake(0).await;
+    lake.publish(1, &testing::grid(MIDNIGHT, 2, 10)).await;
+    let held = lake.files();
+    let checkpoint = Checkpoint {
+        version: CHECKPOINT_VERSION,
+        group: GroupName::of_partition(0),
+        epoch: Epoch(1),
+        writer: "a".to_owned(),
+        created_at: WallTime(0),
+        positions: BTreeMap::new(),
+        tables: BTreeMap::from([(name(), held.files.clone())]),
+        states: Vec::new(),
+    };
+    let checkpoints = ObjectCheckpoints::new(lake.store.clone());
+    checkpoints.commit(&checkpoint).await.unwrap();
+    lake.maintainer.drop_table(&name()).await.unwrap();
+    assert!(!lake.live.view().files.contains_key(&name()));
+    lake.maintainer.vacuum_now().await.unwrap();
+    assert_eq!(lake.read(held.clone()).await.len(), 40, "who holds it reads it");
+    drop(held);
+    lake.maintainer.vacuum_now().await.unwrap();
+    assert_eq!(lake.on_disk(), 1, "a checkpoint names it");
+    let next = Checkpoint { epoch: Epoch(2), tables: BTreeMap::new(), ..checkpoint };
+    checkpoints.commit(&next).await.unwrap();
+    checkpoints.prune(&next.group, 1).await.unwrap();
+    lake.maintainer.vacuum_now().await.unwrap();
+    let left: Vec<_> = walk(&lake.folder.path().join("tables"));
+    assert_eq!(left, Vec::<std::path::PathBuf>::new(), "not one file is left");
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+/// One load and then nothing: seven files, too few for their size, become one when the date is at rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_that_ended_is_compacted_soon() {
+    let clock = Arc::new(afferent_engine::clock::ManualClock::at(WallTime(MIDNIGHT / 1000)));
+    let (folder, store) = testing::store();
+    let (tables, live) = (DeltaTables::new(store.clone()), Arc::new(Live::default()));
+    tables.ensure(&schema::samples()).await.unwrap();
+    let config = MaintainConfig::default();
+    let maintainer = Maintainer::on_watch(store.clone(), tables.clone(), live.clone(), config, Watch::manual(clock.clone())).unwrap();
+    let lake = Lake { folder, store, tables, live, maintainer };
+    let cancel = CancellationToken::new();
+    let mut intervals = 0;
+    for epoch in 1..=7 {
+        lake.publish(epoch, &testing::grid(MIDNIGHT + epoch as i64 * 30_000_000, 3, 30)).await;
+        lake.maintainer.round(&cancel).await;
+        clock.advance_ms(30_000);
+    }
+    let before: u64 = lake.files().files.iter().map(|f| f.size_bytes).sum();
+    assert_eq!(lake.files().files.len(), 7);
+    while lake.files().files.len() > 1 && intervals < 100 {
+        lake.maintainer.round(&cancel).await;
+        clock.advance_ms(30_000);
+        intervals += 1;
+    }
+    assert!(intervals <= SETTLED_INTERVALS + 1, "{intervals} intervals");
+    assert!(layout::is_compacted(&lake.files().files[0].path));
+    assert!(lake.files().files[0].size_bytes < before / 3, "{before} bytes became {}", lake.files().files[0].size_bytes);
+    let version = lake.files().version;
+    for _ in 0..10 {
+        lake.maintainer.round(&cancel).await;
+        clock.advance_ms(30_000);
+    }
+    assert_eq!(lake.files().version, version, "what is tidy is left alone");
+}
+
+/// A store that another process took over is left alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_lost_its_store_changes_nothing_any_more() {
+    let lake = lake(0).await;
+    let first = lake.publish(1, &testing::grid(MIDNIGHT, 2, 10)).await;
+    let place = lake.folder.path().to_str().unwrap();
+    let ours = crate::object_store::open(place).unwrap().owned().unwrap();
+    let refused = crate::object_store::open(place).unwrap().owned().unwrap_err();
+    assert_eq!(refused.kind(), afferent_engine::error::ErrorKind::Conflict);
+    assert!(refused.to_string().contains(&format!("in use by process {}", std::process::id())), "{refused}");
+    let tables = DeltaTables::new(ours.clone());
+    tables.ensure(&schema::samples()).await.unwrap();
+    let live = Arc::new(Live::default());
+    let config = MaintainConfig { vacuum_grace_s: 0, retention_days: BTreeMap::from([("samples".to_owned(), 1)]), ..MaintainConfig::default() };
+    let maintainer = Maintainer::new(ours.clone(), tables.clone(), live, config).unwrap();
+    std::fs::remove_file(lake.folder.path().join("LOCK")).unwrap();
+    let theirs = crate::object_store::open(place).unwrap().owned().unwrap();
+    let files = BTreeMap::from([(name(), first)]);
+    let fenced = [
+        tables.publish(&GroupName::of_partition(7), Epoch(9), &files).await.unwrap_err(),
+        maintainer.compact_now().await.unwrap_err(),
+        maintainer.vacuum_now().await.unwrap_err(),
+        maintainer.drop_table(&name()).await.unwrap_err(),
+        ObjectCheckpoints::new(ours.clone()).prune(&GroupName::of_partition(0), 1).await.unwrap_err(),
+    ];
+    for error in fenced {
+        assert_eq!(error.kind(), afferent_engine::error::ErrorKind::Conflict, "{error}");
+    }
+    assert_eq!(lake.read(lake.files()).await.len(), 40);
+    drop(theirs);
 }

@@ -10,7 +10,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
     PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::ops::Range;
@@ -18,11 +18,41 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The calls that make things durable, behind a trait so that tests can know what a power cut would leave.
+pub(crate) trait Syncs: std::fmt::Debug + Send + Sync + 'static {
+    /// Makes a file's bytes durable, whatever its name will be.
+    fn file(&self, file: &File) -> io::Result<()>;
+
+    /// Makes the entries of a folder durable: names that came, went or changed.
+    fn folder(&self, folder: &FilePath) -> io::Result<()>;
+}
+
+/// The real thing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RealSyncs;
+
+impl Syncs for RealSyncs {
+    fn file(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn folder(&self, folder: &FilePath) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+}
+
 /// The folder.
 #[derive(Debug)]
 pub(super) struct DurableFiles {
     files: LocalFileSystem,
+    place: Place,
+}
+
+/// Where files go and how they are made durable.
+#[derive(Debug, Clone)]
+struct Place {
     root: Arc<FilePath>,
+    syncs: Arc<dyn Syncs>,
 }
 
 impl std::fmt::Display for DurableFiles {
@@ -33,8 +63,8 @@ impl std::fmt::Display for DurableFiles {
 
 impl DurableFiles {
     /// `root` is the canonical path that `files` has as its prefix.
-    pub(super) fn new(files: LocalFileSystem, root: &FilePath) -> Self {
-        Self { files, root: root.into() }
+    pub(super) fn new(files: LocalFileSystem, root: &FilePath, syncs: Arc<dyn Syncs>) -> Self {
+        Self { files, place: Place { root: root.into(), syncs } }
     }
 }
 
@@ -48,7 +78,7 @@ const SYNCED_MAX: usize = 10_000;
 pub(super) fn create_root(folder: &FilePath) -> io::Result<()> {
     if folder.is_dir() {
         // It may have been made by a process that died before it synced it; a folder above that may not be read was there before.
-        if let Err(error) = sync_dir_of(folder) {
+        if let Err(error) = RealSyncs.folder(above(folder)) {
             tracing::debug!(folder = %folder.display(), %error, "the folder above cannot be synced");
         }
         return Ok(());
@@ -56,65 +86,106 @@ pub(super) fn create_root(folder: &FilePath) -> io::Result<()> {
     if let Some(parent) = folder.parent().filter(|p| !p.as_os_str().is_empty()) {
         create_root(parent)?;
     }
-    create_dir(folder)
+    create_dir(folder, &RealSyncs)
 }
 
-/// Makes a folder below the store's root and those between, each durable in the one that holds it.
-///
-/// A folder that is there may have been made a moment ago by another task, or by a process that died before it synced it, so every
-/// folder is synced once per process, and nobody goes on while another task is at it.
-fn create_dirs(root: &FilePath, folder: &FilePath) -> io::Result<()> {
-    let mut synced = SYNCED.lock().unwrap_or_else(PoisonError::into_inner);
-    create_dirs_below(root, folder, &mut synced)
-}
-
-fn create_dirs_below(root: &FilePath, folder: &FilePath, synced: &mut BTreeSet<PathBuf>) -> io::Result<()> {
-    let there = folder.is_dir();
-    if folder == root || (there && synced.contains(folder)) {
+/// Makes the names of everything that is there durable. A process that died may have left entries that it had not synced yet; they are
+/// visible, so they are trusted from now on, and must not go with the power.
+pub(super) fn sync_tree(folder: &FilePath, depth: usize, syncs: &dyn Syncs) -> io::Result<()> {
+    syncs.folder(folder)?;
+    if depth == 0 {
         return Ok(());
     }
-    if let Some(parent) = folder.parent() {
-        create_dirs_below(root, parent, synced)?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_tree(&entry.path(), depth - 1, syncs)?;
+        }
     }
-    create_dir(folder)?;
-    if synced.len() >= SYNCED_MAX {
-        synced.clear();
-    }
-    synced.insert(folder.to_owned());
     Ok(())
 }
 
 /// Makes a folder if need be, and syncs the one that holds it.
-fn create_dir(folder: &FilePath) -> io::Result<()> {
+fn create_dir(folder: &FilePath, syncs: &dyn Syncs) -> io::Result<()> {
     match std::fs::create_dir(folder) {
         // Another process may have made it meanwhile; a file of that name is no folder.
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists || !folder.is_dir() => return Err(e),
         _ => {}
     }
-    sync_dir_of(folder)
+    syncs.folder(above(folder))
 }
 
-/// Syncs the directory that names `path`.
-fn sync_dir_of(path: &FilePath) -> io::Result<()> {
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(FilePath::new("."));
-    File::open(parent)?.sync_all()
+/// The directory that names `path`.
+fn above(path: &FilePath) -> &FilePath {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(FilePath::new("."))
 }
 
-/// A half-written file stands beside its final place as `<name>#<digits>`: listings leave such names out.
-fn stage(root: &FilePath, dest: &FilePath) -> io::Result<(File, PathBuf)> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    if let Some(parent) = dest.parent() {
-        create_dirs(root, parent)?;
+impl Place {
+    /// Makes a folder below the store's root and those between, each durable in the one that holds it.
+    ///
+    /// A folder that is there may have been made a moment ago by another task, or by a process that died before it synced it, so every
+    /// folder is synced once per process, and nobody goes on while another task is at it.
+    fn create_dirs(&self, folder: &FilePath) -> io::Result<()> {
+        let mut synced = SYNCED.lock().unwrap_or_else(PoisonError::into_inner);
+        self.create_dirs_below(folder, &mut synced)
     }
-    loop {
-        let mut name = dest.as_os_str().to_owned();
-        name.push(format!("#{}{:06}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-        let staged = PathBuf::from(name);
-        match OpenOptions::new().write(true).create_new(true).open(&staged) {
-            Ok(file) => return Ok((file, staged)),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(e),
+
+    fn create_dirs_below(&self, folder: &FilePath, synced: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+        let there = folder.is_dir();
+        if folder == &*self.root || (there && synced.contains(folder)) {
+            return Ok(());
         }
+        if let Some(parent) = folder.parent() {
+            self.create_dirs_below(parent, synced)?;
+        }
+        create_dir(folder, &*self.syncs)?;
+        if synced.len() >= SYNCED_MAX {
+            synced.clear();
+        }
+        synced.insert(folder.to_owned());
+        Ok(())
+    }
+
+    /// A half-written file stands beside its final place as `<name>#<digits>`: listings leave such names out.
+    fn stage(&self, dest: &FilePath) -> io::Result<(File, PathBuf)> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        if let Some(parent) = dest.parent() {
+            self.create_dirs(parent)?;
+        }
+        loop {
+            let mut name = dest.as_os_str().to_owned();
+            name.push(format!("#{}{:06}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+            let staged = PathBuf::from(name);
+            match OpenOptions::new().write(true).create_new(true).open(&staged) {
+                Ok(file) => return Ok((file, staged)),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Brings a synced file to its name. With `create` the name must not exist: a hard link is made in one step or not at all, and taken back
+    /// where it cannot be made durable, so that nobody builds on it.
+    fn place(&self, staged: &FilePath, dest: &FilePath, create: bool) -> io::Result<()> {
+        if !create {
+            std::fs::rename(staged, dest)?;
+            return self.syncs.folder(above(dest));
+        }
+        std::fs::hard_link(staged, dest)?;
+        let synced = std::fs::remove_file(staged).and_then(|()| self.syncs.folder(above(dest)));
+        synced.inspect_err(|_| discard(dest))
+    }
+
+    fn write_whole(&self, dest: &FilePath, payload: &PutPayload, create: bool) -> io::Result<()> {
+        let (mut file, staged) = self.stage(dest)?;
+        let written = payload.iter().try_for_each(|chunk| file.write_all(chunk)).and_then(|()| self.syncs.file(&file)).and_then(|()| {
+            drop(file);
+            self.place(&staged, dest, create)
+        });
+        if written.is_err() {
+            discard(&staged);
+        }
+        written
     }
 }
 
@@ -122,29 +193,6 @@ fn stage(root: &FilePath, dest: &FilePath) -> io::Result<(File, PathBuf)> {
 pub(super) fn is_staged(path: &FilePath) -> bool {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     name.split_once('#').is_some_and(|(_, digits)| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
-}
-
-/// Brings a synced file to its name. With `create` the name must not exist: a hard link is made in one step or not at all.
-fn place(staged: &FilePath, dest: &FilePath, create: bool) -> io::Result<()> {
-    if create {
-        std::fs::hard_link(staged, dest)?;
-        std::fs::remove_file(staged)?;
-    } else {
-        std::fs::rename(staged, dest)?;
-    }
-    sync_dir_of(dest)
-}
-
-fn write_whole(root: &FilePath, dest: &FilePath, payload: &PutPayload, create: bool) -> io::Result<()> {
-    let (mut file, staged) = stage(root, dest)?;
-    let written = payload.iter().try_for_each(|chunk| file.write_all(chunk)).and_then(|()| file.sync_all()).and_then(|()| {
-        drop(file);
-        place(&staged, dest, create)
-    });
-    if written.is_err() {
-        discard(&staged);
-    }
-    written
 }
 
 /// Removes a half-written file; what cannot be removed now goes when the store is opened next.
@@ -181,20 +229,21 @@ impl ObjectStore for DurableFiles {
             }
         };
         let dest = self.files.path_to_filesystem(location)?;
-        let root = self.root.clone();
-        blocking(location, move || write_whole(&root, &dest, &payload, create)).await?;
+        let place = self.place.clone();
+        blocking(location, move || place.write_whole(&dest, &payload, create)).await?;
         Ok(PutResult { e_tag: None, version: None })
     }
 
     async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let dest = self.files.path_to_filesystem(location)?;
         let (file, staged) = blocking(location, {
-            let (root, dest) = (self.root.clone(), dest.clone());
-            move || stage(&root, &dest)
+            let (place, dest) = (self.place.clone(), dest.clone());
+            move || place.stage(&dest)
         })
         .await?;
         Ok(Box::new(Upload {
             location: location.clone(),
+            place: self.place.clone(),
             dest,
             staged: Some(staged),
             file: Arc::new(Mutex::new(Parts { file, failed: false })),
@@ -210,8 +259,27 @@ impl ObjectStore for DurableFiles {
         self.files.get_ranges(location, ranges).await
     }
 
+    /// The removals are durable once the stream has ended, so what is removed afterwards never goes without them.
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.files.delete_stream(locations)
+        let folders = Arc::new(Mutex::new(BTreeMap::new()));
+        let (noted, files, syncs) = (folders.clone(), self.files.clone(), self.place.syncs.clone());
+        let removed = self.files.delete_stream(locations).inspect_ok(move |location| {
+            // A folder that has no path was not removed from either.
+            if let Ok(path) = files.path_to_filesystem(location)
+                && let Some(folder) = path.parent()
+            {
+                noted.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned(), location.clone());
+            }
+        });
+        let synced = futures::stream::once(async move {
+            let folders = std::mem::take(&mut *folders.lock().unwrap_or_else(PoisonError::into_inner));
+            for (folder, location) in folders {
+                let syncs = syncs.clone();
+                blocking(&location, move || syncs.folder(&folder)).await?;
+            }
+            Ok::<_, Error>(futures::stream::empty())
+        });
+        removed.chain(synced.try_flatten()).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -243,7 +311,8 @@ impl DurableFiles {
     async fn sync_dirs(&self, locations: &[&Path]) -> Result<()> {
         for location in locations {
             let path = self.files.path_to_filesystem(location)?;
-            blocking(location, move || sync_dir_of(&path)).await?;
+            let syncs = self.place.syncs.clone();
+            blocking(location, move || syncs.folder(above(&path))).await?;
         }
         Ok(())
     }
@@ -264,6 +333,7 @@ fn sorted(listing: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static,
 #[derive(Debug)]
 struct Upload {
     location: Path,
+    place: Place,
     dest: PathBuf,
     staged: Option<PathBuf>,
     file: Arc<Mutex<Parts>>,
@@ -300,11 +370,11 @@ impl MultipartUpload for Upload {
         let Some(staged) = self.staged.take() else {
             return Err(failed(&self.location, io::Error::other("the upload was completed or aborted before")));
         };
-        let (file, dest) = (Arc::clone(&self.file), self.dest.clone());
+        let (file, dest, place) = (Arc::clone(&self.file), self.dest.clone(), self.place.clone());
         blocking(&self.location, move || {
             let parts = file.lock().unwrap_or_else(PoisonError::into_inner);
-            let done = if parts.failed { Err(io::Error::other("a part could not be written")) } else { parts.file.sync_all() };
-            done.and_then(|()| place(&staged, &dest, false)).inspect_err(|_| discard(&staged))
+            let done = if parts.failed { Err(io::Error::other("a part could not be written")) } else { place.syncs.file(&parts.file) };
+            done.and_then(|()| place.place(&staged, &dest, false)).inspect_err(|_| discard(&staged))
         })
         .await?;
         Ok(PutResult { e_tag: None, version: None })

@@ -57,23 +57,52 @@ fn delta_type(kind: &DataType) -> Option<DeltaType> {
     })
 }
 
-/// The first difference between what is on disk and what the program writes, in words.
-pub(crate) fn difference<'a>(on_disk: impl Iterator<Item = &'a StructField>, ours: &[StructField]) -> Option<String> {
-    let mut on_disk = on_disk;
-    for (index, field) in ours.iter().enumerate() {
-        match on_disk.next() {
-            None => return Some(format!("column {} is not on disk", field.name())),
-            Some(stored) if stored.name() != field.name() => {
-                return Some(format!("column {index} on disk is {}, here {}", stored.name(), field.name()));
+/// How the columns on disk go with those that the program writes.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Fits {
+    /// They are the same.
+    Same,
+    /// These are missing, and may be: they can be null.
+    Lacks(Vec<StructField>),
+    /// The first difference that cannot be made good, in words.
+    Differs(String),
+}
+
+/// Compares, in order. What an earlier version did not have yet it lacks; anything else was made by something else.
+pub(crate) fn compare(on_disk: &[StructField], ours: &[StructField]) -> Fits {
+    let mut lacking = Vec::new();
+    let mut stored = on_disk.iter().enumerate().peekable();
+    for field in ours {
+        if !on_disk.iter().any(|s| s.name() == field.name()) {
+            if !field.nullable {
+                return Fits::Differs(format!("column {} is not on disk, and may not be null", field.name()));
             }
-            Some(stored) if stored.data_type() != field.data_type() => {
-                return Some(format!("column {} on disk has type {}, here {}", field.name(), stored.data_type(), field.data_type()));
+            lacking.push(field.clone());
+            continue;
+        }
+        match stored.next() {
+            Some((index, stored)) => {
+                if let Some(difference) = difference(index, stored, field) {
+                    return Fits::Differs(difference);
+                }
             }
-            Some(stored) if stored.nullable && !field.nullable || !stored.nullable && field.nullable => {
-                return Some(format!("column {} on disk is {}, here not", field.name(), if stored.nullable { "nullable" } else { "required" }));
-            }
-            Some(_) => {}
+            None => return Fits::Differs(format!("column {} is not where it should be", field.name())),
         }
     }
-    on_disk.next().map(|extra| format!("column {} is on disk only", extra.name()))
+    match stored.next() {
+        Some((_, extra)) => Fits::Differs(format!("column {} is on disk only", extra.name())),
+        None if lacking.is_empty() => Fits::Same,
+        None => Fits::Lacks(lacking),
+    }
+}
+
+fn difference(index: usize, stored: &StructField, field: &StructField) -> Option<String> {
+    if stored.name() != field.name() {
+        return Some(format!("column {index} on disk is {}, here {}", stored.name(), field.name()));
+    }
+    if stored.data_type() != field.data_type() {
+        return Some(format!("column {} on disk has type {}, here {}", field.name(), stored.data_type(), field.data_type()));
+    }
+    let word = if stored.nullable { "nullable" } else { "required" };
+    (stored.nullable != field.nullable).then(|| format!("column {} on disk is {word}, here not", field.name()))
 }

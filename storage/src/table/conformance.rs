@@ -68,12 +68,13 @@ async fn other_columns_are_corrupt(store: &Arc<dyn TableStore>) {
         change(&mut fields);
         TableDef { schema: Arc::new(Schema::new(fields)), ..schema::samples() }
     };
-    let wrong: [(TableDef, &str); 5] = [
-        (changed(&|f| f.push(Field::new("extra", DataType::Int64, true))), "extra is not on disk"),
+    let wrong: [(TableDef, &str); 6] = [
+        (changed(&|f| f.push(Field::new("extra", DataType::Int64, false))), "extra is not on disk"),
         (changed(&|f| drop(f.pop())), "value is on disk only"),
         (changed(&|f| f[3] = Field::new("value", DataType::Int64, true)), "value on disk has type"),
         (changed(&|f| f[3] = Field::new("value", DataType::Float64, false)), "value on disk is nullable"),
-        (changed(&|f| f[0] = Field::new("name", DataType::Utf8, false)), "column 1 on disk is metric"),
+        (changed(&|f| f[0] = Field::new("name", DataType::Utf8, false)), "name is not on disk"),
+        (changed(&|f| f.swap(0, 1)), "column 1 on disk is metric, here series_id"),
     ];
     for (def, says) in wrong {
         let error = store.ensure(&def).await.unwrap_err();

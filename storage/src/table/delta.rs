@@ -3,7 +3,6 @@
 //! The state of each table (version, files, transactions) is kept in memory and moved on by each commit, so a commit is one
 //! create-only put of a log entry; the log is read when a table is opened or when another writer was there first.
 
-use super::columns;
 use super::parquet::{self, Effort};
 use crate::error::StorageError;
 use crate::layout;
@@ -15,14 +14,14 @@ use afferent_engine::schema::{TableDef, TableName};
 use afferent_engine::table::{DataFile, Rows, TableFiles, TableStore};
 use async_trait::async_trait;
 use deltalake_core::logstore::{LogStore, LogStoreFactory, LogStoreRef, StorageConfig, default_logstore, logstore_factories, logstore_with};
-use deltalake_core::protocol::SaveMode;
 use deltalake_core::{DeltaResult, DeltaTable};
 use object_store::ObjectStore;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use url::Url;
 
 mod commit;
+mod lifecycle;
 mod log;
 
 use commit::Change;
@@ -36,6 +35,8 @@ const TABLES_MAX: usize = 4096;
 pub struct DeltaTables {
     store: Store,
     tables: Mutex<BTreeMap<TableName, Arc<Table>>>,
+    /// Held while a table is made, dropped or purged.
+    shape: tokio::sync::Mutex<()>,
 }
 
 /// One table.
@@ -47,16 +48,40 @@ struct Table {
     /// Held for the length of a commit.
     log: tokio::sync::Mutex<TableLog>,
     published: RwLock<Arc<TableFiles>>,
+    /// Every version that was handed out: those that are still held may still be read.
+    shown: Mutex<Vec<Weak<TableFiles>>>,
 }
 
 impl Table {
+    fn new(name: &TableName, log: TableLog) -> Self {
+        let published = log.files();
+        let shown = Mutex::new(vec![Arc::downgrade(&published)]);
+        Self { name: name.clone(), def: RwLock::default(), log: tokio::sync::Mutex::new(log), published: RwLock::new(published), shown }
+    }
+
+    fn def(&self) -> Option<TableDef> {
+        self.def.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_def(&self, def: Option<TableDef>) {
+        *self.def.write().unwrap_or_else(PoisonError::into_inner) = def;
+    }
+
     fn published(&self) -> Arc<TableFiles> {
         self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn set_published(&self, files: Arc<TableFiles>) {
         metrics::gauge!(Metric::TableFiles.name(), "table" => self.name.to_string()).set(files.files.len() as f64);
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.retain(|version| version.strong_count() > 0);
+        shown.push(Arc::downgrade(&files));
         *self.published.write().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
+    /// Versions that somebody holds, the newest among them.
+    fn held(&self) -> Vec<Arc<TableFiles>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
     }
 }
 
@@ -66,24 +91,50 @@ impl DeltaTables {
         if let Ok(scheme) = Url::parse(&format!("{SCHEME}://")) {
             logstore_factories().insert(scheme, Arc::new(PlainLogs));
         }
-        Arc::new(Self { store, tables: Mutex::default() })
+        Arc::new(Self { store, tables: Mutex::default(), shape: tokio::sync::Mutex::default() })
     }
 
     /// Tables that were ensured, as they are written.
     pub(crate) fn defs(&self) -> Vec<TableDef> {
         let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.values().filter_map(|t| t.def.read().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+        tables.values().filter_map(|t| t.def()).collect()
     }
 
-    /// Replaces files by others with the same rows, in one commit that readers of changes may skip.
+    /// Versions of every table that this process still holds, for a reader, a checkpoint or itself.
+    pub(crate) fn held(&self) -> Vec<(TableName, Arc<TableFiles>)> {
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.iter().flat_map(|(name, table)| table.held().into_iter().map(|files| (name.clone(), files))).collect()
+    }
+
+    /// Takes files out of a table, and their rows with them, in one commit.
+    ///
+    /// # Errors
+    /// `Unavailable`: nothing was changed.
+    pub(crate) async fn remove(&self, table: &TableName, removed: &[DataFile]) -> Result<Arc<TableFiles>, StorageError> {
+        self.store.check_owner()?;
+        let table = self.existing(table).await?.ok_or_else(|| unknown(table))?;
+        let mut log = table.log.lock().await;
+        let files = log.commit(&Change::Remove { removed: removed.iter().map(|f| f.path.clone()).collect() }).await?;
+        table.set_published(files.clone());
+        Ok(files)
+    }
+
+    /// Replaces files by others with the same rows, or by those among them that still count (`fewer`), in one commit.
     ///
     /// # Errors
     /// `Unavailable` where one of the files is no longer part of the table: nothing was changed.
-    pub(crate) async fn replace(&self, table: &TableName, removed: &[DataFile], added: Vec<DataFile>) -> Result<Arc<TableFiles>, StorageError> {
+    pub(crate) async fn replace(
+        &self,
+        table: &TableName,
+        removed: &[DataFile],
+        added: Vec<DataFile>,
+        fewer: bool,
+    ) -> Result<Arc<TableFiles>, StorageError> {
+        self.store.check_owner()?;
         let table = self.existing(table).await?.ok_or_else(|| unknown(table))?;
         let removed = removed.iter().map(|f| f.path.clone()).collect();
         let mut log = table.log.lock().await;
-        let files = log.commit(&Change::Replace { removed, added }).await?;
+        let files = log.commit(&Change::Replace { removed, added, fewer }).await?;
         table.set_published(files.clone());
         Ok(files)
     }
@@ -104,6 +155,9 @@ impl DeltaTables {
         if let Some(table) = self.known(name) {
             return Ok(Some(table));
         }
+        if lifecycle::is_purging(&self.store, name).await? {
+            return Ok(None);
+        }
         let store = self.log_store(name)?;
         let exists = store.is_delta_table_location().await.map_err(|source| delta(name, "look for its log", source))?;
         if !exists {
@@ -111,28 +165,21 @@ impl DeltaTables {
         }
         let mut opened = DeltaTable::new(store.clone());
         opened.load().await.map_err(|source| delta(name, "read its log", source))?;
-        Ok(Some(self.remember(name, &opened, None)?))
+        Ok(Some(self.remember(name, &opened)?))
     }
 
     fn known(&self, name: &TableName) -> Option<Arc<Table>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    fn remember(&self, name: &TableName, opened: &DeltaTable, def: Option<TableDef>) -> Result<Arc<Table>, StorageError> {
+    fn remember(&self, name: &TableName, opened: &DeltaTable) -> Result<Arc<Table>, StorageError> {
         let log = TableLog::of(name, opened)?;
-        let published = log.files();
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if tables.len() >= TABLES_MAX && !tables.contains_key(name) {
             return Err(StorageError::BadRows { table: name.to_string(), reason: format!("the store has {TABLES_MAX} tables, no more are made") });
         }
         // Two tasks may open a table at once; the first one's log counts, so that its state stays the only one.
-        let table = tables.entry(name.clone()).or_insert_with(|| {
-            Arc::new(Table { name: name.clone(), def: RwLock::default(), log: tokio::sync::Mutex::new(log), published: RwLock::new(published) })
-        });
-        if def.is_some() {
-            *table.def.write().unwrap_or_else(PoisonError::into_inner) = def;
-        }
-        Ok(table.clone())
+        Ok(tables.entry(name.clone()).or_insert_with(|| Arc::new(Table::new(name, log))).clone())
     }
 
     fn log_store(&self, name: &TableName) -> Result<LogStoreRef, StorageError> {
@@ -142,6 +189,7 @@ impl DeltaTables {
     }
 
     async fn publish_one(&self, group: &GroupName, epoch: Epoch, name: &TableName, files: &[DataFile]) -> Result<(), StorageError> {
+        self.store.check_owner()?;
         let table = self.existing(name).await?.ok_or_else(|| unknown(name))?;
         let mut log = table.log.lock().await;
         let change = Change::Append { group: group.clone(), epoch, added: files.to_vec() };
@@ -154,23 +202,12 @@ impl DeltaTables {
 #[async_trait]
 impl TableStore for DeltaTables {
     async fn ensure(&self, table: &TableDef) -> Result<()> {
-        let store = self.log_store(&table.name)?;
-        let fields = columns::delta_fields(table)?;
         // The folder is removed by nobody but an operator, so what was checked once stays right while the program runs.
-        let opened = DeltaTable::new(store)
-            .create()
-            .with_save_mode(SaveMode::Ignore)
-            .with_columns(fields.clone())
-            .with_partition_columns([layout::DATE_COLUMN])
-            .with_table_name(table.name.as_str())
-            .await
-            .map_err(|source| delta(&table.name, "create it", source))?;
-        let schema = opened.snapshot().map_err(|source| delta(&table.name, "read its columns", source))?.schema();
-        if let Some(difference) = columns::difference(schema.fields(), &fields) {
-            return Err(StorageError::ColumnsDiffer { table: table.name.to_string(), difference }.into());
+        let known = self.known(&table.name).and_then(|known| known.def());
+        if known.is_some_and(|def| def == *table) {
+            return Ok(());
         }
-        self.remember(&table.name, &opened, Some(table.clone()))?;
-        Ok(())
+        Ok(self.make(table).await?)
     }
 
     async fn write(&self, table: &TableDef, epoch: Epoch, rows: Rows) -> Result<Vec<DataFile>> {

@@ -2,6 +2,7 @@
 //!
 //! The scan's own columns are the file's, then `date`; [`scan_index`] translates from a reader's order, where `date` comes first.
 
+use super::pins::PinnedReaders;
 use super::stats::{self, Bound, FileStats};
 use crate::layout::{self, DATE_COLUMN};
 use crate::metrics::Metric;
@@ -75,8 +76,9 @@ impl Scan<'_> {
         let columns = TableSchema::builder(self.schema.clone()).with_table_partition_cols(vec![Arc::new(date_field())]).build();
         let column_count = columns.table_schema().fields().len();
         let readers = CachedParquetFileReaderFactory::new(self.store.objects().clone(), self.runtime.cache_manager.get_file_metadata_cache());
+        let pinned = self.store.pins().pin(self.files.iter().map(|f| layout::data_file(self.table, &f.path)).collect());
         let mut source = ParquetSource::new(columns)
-            .with_parquet_file_reader_factory(Arc::new(readers))
+            .with_parquet_file_reader_factory(Arc::new(PinnedReaders { readers: Arc::new(readers), pinned }))
             .with_enable_page_index(true)
             .with_bloom_filter_on_read(false)
             .with_pushdown_filters(true);

@@ -23,6 +23,11 @@ pub(super) trait Disk: Send + Sync + 'static {
 
     /// Removes a file; the removal is durable on return.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the entry of `path` in its folder durable.
+    fn sync_entry(&self, path: &Path) -> io::Result<()> {
+        sync_parent(path)
+    }
 }
 
 /// The real thing.
@@ -69,7 +74,7 @@ impl Disk for RealDisk {
 }
 
 /// Makes the entry of `path` in its folder durable.
-pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
         Some(_) => File::open(".")?.sync_all(),
@@ -77,16 +82,20 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Creates a folder and those above it; each new entry is durable on return.
-pub(super) fn create_folder(path: &Path) -> io::Result<()> {
+/// Creates a folder and those above it; each entry is durable on return. One that is there may have been made by a process that died before
+/// it synced it, so it is synced too; a folder further above that may not be read was there before.
+pub(super) fn create_folder(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     if path.is_dir() {
+        if let Err(error) = disk.sync_entry(path) {
+            tracing::debug!(path = %path.display(), %error, "the folder above cannot be synced");
+        }
         return Ok(());
     }
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        create_folder(parent)?;
+        create_folder(disk, parent)?;
     }
     match std::fs::create_dir(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
-        _ => sync_parent(path),
+        _ => disk.sync_entry(path),
     }
 }

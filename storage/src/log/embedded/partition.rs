@@ -6,6 +6,7 @@ use super::read;
 use super::recovery::{self, Recovered};
 use super::segments::Segments;
 use super::writer::{Append, Job, QUEUE_RECORDS_MAX, Writer};
+use crate::lock::FolderLock;
 use crate::log::config::EmbeddedLogConfig;
 use crate::log::error::LogError;
 use afferent_engine::log::{LogName, Position, Record};
@@ -24,11 +25,18 @@ pub(super) struct Partition {
 
 impl Partition {
     /// Opens or makes the log in `dir` and starts its writer.
-    pub(super) fn open(log: LogName, dir: PathBuf, config: &EmbeddedLogConfig, budget: Arc<Budget>, disk: Arc<dyn Disk>) -> Result<Self, LogError> {
+    pub(super) fn open(
+        log: LogName,
+        dir: PathBuf,
+        config: &EmbeddedLogConfig,
+        budget: Arc<Budget>,
+        disk: Arc<dyn Disk>,
+        lock: Arc<FolderLock>,
+    ) -> Result<Self, LogError> {
         let Recovered { segments, active, mark } = recovery::recover(&*disk, log, &dir)?;
         budget.add(segments.iter().map(|s| s.length).sum());
         budget.publish();
-        let segments = Arc::new(Segments::new(log, budget, disk, segments));
+        let segments = Arc::new(Segments::new(log, budget, disk, lock, segments));
         let writer = Writer::new(Arc::clone(&segments), active, dir.clone(), config.segment_bytes, mark)?;
         let (sender, receiver) = mpsc::channel(QUEUE_RECORDS_MAX);
         let thread = std::thread::Builder::new()

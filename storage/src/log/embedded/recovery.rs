@@ -49,7 +49,7 @@ enum Tail {
 /// # Errors
 /// `Corrupt` naming file and byte, `Unavailable` where files cannot be read or changed.
 pub(super) fn recover(disk: &dyn Disk, log: LogName, dir: &Path) -> Result<Recovered, LogError> {
-    create_folder(dir).map_err(|e| LogError::io("create", dir, e))?;
+    create_folder(disk, dir).map_err(|e| LogError::io("create", dir, e))?;
     let firsts = list_segments(dir)?;
     let (mut mark, durable) = Mark::open(dir)?;
     let durable = durable.unwrap_or_default();
@@ -66,7 +66,11 @@ pub(super) fn recover(disk: &dyn Disk, log: LogName, dir: &Path) -> Result<Recov
         segments.push_back(scan.segment);
     }
     let active = match segments.back() {
-        Some(last) => last.clone(),
+        Some(last) => {
+            // It may have got its name from a process that died before that was durable.
+            disk.sync_entry(&last.path).map_err(|e| LogError::io("sync the folder of", &last.path, e))?;
+            last.clone()
+        }
         None if durable > Position(0) => {
             let missing = format!("positions before {} were acknowledged and no segment is there", durable.0);
             return Err(LogError::corrupt(dir, 0, missing)).inspect_err(|e| note_corrupt(log, e));

@@ -3,10 +3,11 @@
 use super::budget::Budget;
 use super::disk::Disk;
 use super::segment::Segment;
+use crate::lock::FolderLock;
 use crate::log::error::LogError;
 use afferent_engine::log::{LogName, Position};
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Shared between the writer thread, readers and the trim.
@@ -14,6 +15,7 @@ pub(super) struct Segments {
     pub(super) log: LogName,
     pub(super) budget: Arc<Budget>,
     pub(super) disk: Arc<dyn Disk>,
+    folder: Arc<FolderLock>,
     /// In order, without gaps, never empty; the last one is being written.
     list: Mutex<VecDeque<Segment>>,
     /// Held for the whole of a trim: two at once would count freed bytes twice. True when nothing more is to be removed.
@@ -34,13 +36,22 @@ pub(super) struct View {
 }
 
 impl Segments {
-    pub(super) fn new(log: LogName, budget: Arc<Budget>, disk: Arc<dyn Disk>, list: VecDeque<Segment>) -> Self {
-        Self { log, budget, disk, list: Mutex::new(list), trimming_closed: Mutex::new(false) }
+    pub(super) fn new(log: LogName, budget: Arc<Budget>, disk: Arc<dyn Disk>, folder: Arc<FolderLock>, list: VecDeque<Segment>) -> Self {
+        Self { log, budget, disk, folder, list: Mutex::new(list), trimming_closed: Mutex::new(false) }
     }
 
     /// The list. Each change to it is whole before the lock is let go, so a panic elsewhere leaves it right.
     fn lock(&self) -> MutexGuard<'_, VecDeque<Segment>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks that no other process took the folder over.
+    ///
+    /// # Errors
+    /// `Conflict`, naming the new holder: nothing may be written or removed any more.
+    pub(super) fn check_folder(&self) -> Result<(), LogError> {
+        let dir = self.lock().back().and_then(|s| s.path.parent().map(Path::to_path_buf)).unwrap_or_default();
+        self.folder.check().map_err(|why| LogError::not_ours(&dir, why))
     }
 
     /// The oldest kept position and the next one.
@@ -96,7 +107,7 @@ impl Segments {
     /// Each removal is durable before the next, so that a power cut never leaves a gap.
     ///
     /// # Errors
-    /// `Unavailable` when a file cannot be removed or the log is closed, `Invalid` beyond the end.
+    /// `Unavailable` when a file cannot be removed or the log is closed, `Invalid` beyond the end, `Conflict` once the folder is another's.
     pub(super) fn trim(&self, before: Position) -> Result<(), LogError> {
         let closed = self.trimming_closed.lock().unwrap_or_else(PoisonError::into_inner);
         if *closed {
@@ -107,6 +118,10 @@ impl Segments {
             return Err(LogError::BeyondEnd { log: self.log, from: before, next });
         }
         while let Some(segment) = self.pop_before(before) {
+            if let Err(fenced) = self.check_folder() {
+                self.lock().push_front(segment);
+                return Err(fenced);
+            }
             if let Err(e) = self.disk.remove(&segment.path) {
                 let failed = LogError::io("remove", &segment.path, e);
                 self.lock().push_front(segment);

@@ -145,7 +145,8 @@ impl Writer {
     /// Makes a group durable and answers its appends.
     fn commit(&mut self, group: Vec<Append>) {
         let bytes: u64 = group.iter().map(|a| a.room.bytes()).sum();
-        let written = self.ready(bytes).and_then(|()| self.write(&group, bytes));
+        // First of all, so that a process that slept does not change its successor's files.
+        let written = self.segments.check_folder().and_then(|()| self.ready(bytes)).and_then(|()| self.write(&group, bytes));
         match written {
             Ok(first) => {
                 metrics::counter!(Metric::RecordsIn.name(), "log" => self.log_label.clone()).increment(group.len() as u64);
@@ -208,6 +209,8 @@ impl Writer {
         written
             .and_then(|()| self.disk.sync_data(&self.file).map_err(|e| LogError::io("sync", &self.path, e)))
             .inspect_err(|e| self.poison(e, false))?;
+        // And after it: what is acknowledged must be in the log that counts.
+        self.segments.check_folder().inspect_err(|e| self.poison(e, false))?;
         metrics::counter!(Metric::Syncs.name(), "log" => self.log_label.clone()).increment(1);
         metrics::histogram!(Metric::SyncSeconds.name(), "log" => self.log_label.clone()).record(began.elapsed().as_secs_f64());
         self.length += bytes;
@@ -262,7 +265,7 @@ impl Writer {
     }
 
     fn close_segment(&mut self) {
-        if matches!(self.health, Health::Good) && self.next > self.first {
+        if matches!(self.health, Health::Good) && self.next > self.first && self.segments.check_folder().is_ok() {
             // A failure poisons the writer and is answered to the next append.
             self.rotate().inspect_err(|e| self.poison(e, true)).ok();
         }

@@ -5,6 +5,7 @@ use crate::layout::DATE_COLUMN;
 use afferent_engine::checkpoint::{Epoch, GroupName};
 use afferent_engine::table::{DataFile, TableFiles};
 use deltalake_core::kernel::{Action, Add, Remove, Transaction};
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use std::collections::{BTreeSet, HashMap};
 
 /// A change to a table.
@@ -12,8 +13,10 @@ use std::collections::{BTreeSet, HashMap};
 pub(super) enum Change {
     /// An epoch's files come in, once.
     Append { group: GroupName, epoch: Epoch, added: Vec<DataFile> },
-    /// Files are replaced by others that hold the same rows.
-    Replace { removed: BTreeSet<String>, added: Vec<DataFile> },
+    /// Files are replaced by others that hold the same rows, or fewer: those that count.
+    Replace { removed: BTreeSet<String>, added: Vec<DataFile>, fewer: bool },
+    /// Files go, and their rows with them; those that are gone already are passed over.
+    Remove { removed: BTreeSet<String> },
 }
 
 /// What to do about a change.
@@ -39,15 +42,21 @@ impl Change {
                 let actions = added.iter().map(|f| Action::Add(add(f, now_ms, true))).collect();
                 Decision::Write { actions, transaction: Some(Transaction::new(&group.0, version)) }
             }
-            Self::Replace { removed, added } => {
+            Self::Replace { removed, added, fewer } => {
                 let live: HashMap<&str, &DataFile> = state.files.files.iter().map(|f| (f.path.as_str(), f)).collect();
                 let mut actions = Vec::with_capacity(removed.len() + added.len());
                 for path in removed {
                     let Some(file) = live.get(path.as_str()) else { return Decision::Superseded { path: path.clone() } };
-                    actions.push(Action::Remove(remove(file, now_ms)));
+                    // Rows that are not in the added files are a change of the data; every added row was there before.
+                    actions.push(Action::Remove(remove(file, now_ms, *fewer)));
                 }
                 actions.extend(added.iter().map(|f| Action::Add(add(f, now_ms, false))));
                 Decision::Write { actions, transaction: None }
+            }
+            Self::Remove { removed } => {
+                let live = state.files.files.iter().filter(|f| removed.contains(&f.path));
+                let actions: Vec<Action> = live.map(|f| Action::Remove(remove(f, now_ms, true))).collect();
+                if actions.is_empty() { Decision::Done } else { Decision::Write { actions, transaction: None } }
             }
         }
     }
@@ -57,15 +66,30 @@ impl Change {
         let mut next = TableFiles { version, files: Vec::with_capacity(files.files.len() + self.added().len()) };
         match self {
             Self::Append { .. } => next.files.extend(files.files.iter().cloned()),
-            Self::Replace { removed, .. } => next.files.extend(files.files.iter().filter(|f| !removed.contains(&f.path)).cloned()),
+            Self::Replace { removed, .. } | Self::Remove { removed } => {
+                next.files.extend(files.files.iter().filter(|f| !removed.contains(&f.path)).cloned())
+            }
         }
         next.files.extend(self.added().iter().cloned());
         next
     }
 
+    /// What other programs read about the commit.
+    pub(super) fn operation(&self) -> DeltaOperation {
+        match self {
+            Self::Append { .. } => DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None },
+            Self::Replace { added, .. } => {
+                let target_size = added.iter().map(|f| signed(f.size_bytes)).max().unwrap_or_default();
+                DeltaOperation::Optimize { predicate: None, target_size }
+            }
+            Self::Remove { .. } => DeltaOperation::Delete { predicate: None },
+        }
+    }
+
     fn added(&self) -> &[DataFile] {
         match self {
             Self::Append { added, .. } | Self::Replace { added, .. } => added,
+            Self::Remove { .. } => &[],
         }
     }
 }
@@ -95,10 +119,10 @@ fn add(file: &DataFile, now_ms: i64, data_change: bool) -> Add {
     }
 }
 
-fn remove(file: &DataFile, now_ms: i64) -> Remove {
+fn remove(file: &DataFile, now_ms: i64, data_change: bool) -> Remove {
     Remove {
         path: file.path.clone(),
-        data_change: false,
+        data_change,
         deletion_timestamp: Some(now_ms),
         extended_file_metadata: Some(true),
         partition_values: Some(partition(file)),

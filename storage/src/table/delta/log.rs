@@ -4,16 +4,18 @@ use super::commit::{Change, Decision};
 use super::delta;
 use crate::error::StorageError;
 use crate::metrics::Metric;
+use crate::table::columns::{self, Fits};
 use afferent_engine::clock::{Clock, SystemClock};
 use afferent_engine::schema::TableName;
 use afferent_engine::table::{DataFile, TableFiles};
 use deltalake_core::kernel::transaction::{CommitData, TransactionError};
-use deltalake_core::kernel::{Action, Transaction};
+use deltalake_core::kernel::{Action, Metadata, MetadataExt, StructField, StructType, Transaction};
 use deltalake_core::logstore::{CommitOrBytes, LogStoreRef};
+use deltalake_core::protocol::DeltaOperation;
 use deltalake_core::protocol::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
-use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::table::state::DeltaTableState;
 use deltalake_core::{DeltaTable, DeltaTableError};
+use futures::TryStreamExt;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -22,6 +24,9 @@ const FOLD_EVERY_COMMITS: u64 = 64;
 
 /// Log entries older than this that a checkpoint covers are removed: how far back other programs can travel in time.
 const LOG_KEPT_MS: i64 = 3_600_000;
+
+/// Files of a log, beyond which older entries go before their time, so that commits every second do not fill a folder.
+const LOG_FILES_MAX: usize = 1024;
 
 /// How often a commit is tried against other writers.
 const ATTEMPTS_MAX: u32 = 16;
@@ -32,6 +37,8 @@ pub(super) struct State {
     pub(super) files: Arc<TableFiles>,
     /// Newest epoch per group.
     pub(super) transactions: HashMap<String, i64>,
+    columns: Vec<StructField>,
+    metadata: Metadata,
 }
 
 /// A table's log and its state.
@@ -83,7 +90,7 @@ impl TableLog {
                 }
             };
             let version = self.state.files.version + 1;
-            match self.append(version, actions, transaction.clone(), change).await {
+            match self.append(version, actions, transaction.clone(), change.operation()).await {
                 Ok(()) => {
                     self.state.files = Arc::new(change.apply(&self.state.files, version));
                     if let Some(transaction) = transaction {
@@ -108,14 +115,50 @@ impl TableLog {
         Err(StorageError::Contended { table: label, attempts: ATTEMPTS_MAX })
     }
 
-    async fn append(&self, version: i64, actions: Vec<Action>, transaction: Option<Transaction>, change: &Change) -> Result<(), TransactionError> {
-        let operation = match change {
-            Change::Append { .. } => DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None },
-            Change::Replace { added, .. } => {
-                let target_size = added.iter().map(|f| i64::try_from(f.size_bytes).unwrap_or(i64::MAX)).max().unwrap_or_default();
-                DeltaOperation::Optimize { predicate: None, target_size }
+    /// Gives the table exactly these columns: adds those that it lacks and that may be null. One without files that is made `anew` takes any.
+    pub(super) async fn shape(&mut self, ours: &[StructField], anew: bool) -> Result<(), StorageError> {
+        let failed = |name: &TableName, source| delta(name, "change its columns", source);
+        for _ in 0..ATTEMPTS_MAX {
+            let fits = columns::compare(&self.state.columns, ours);
+            let (fields, operation) = match fits {
+                Fits::Same => return Ok(()),
+                Fits::Lacks(lacking) => {
+                    let known = |f: &StructField| self.state.columns.iter().find(|s| s.name() == f.name()).cloned();
+                    let fields: Vec<StructField> = ours.iter().map(|f| known(f).unwrap_or_else(|| f.clone())).collect();
+                    (fields, DeltaOperation::AddColumn { fields: lacking })
+                }
+                // Without rows there is nothing that could not be read.
+                Fits::Differs(_) if anew && self.state.files.files.is_empty() => (ours.to_vec(), DeltaOperation::AddColumn { fields: ours.to_vec() }),
+                Fits::Differs(difference) => return Err(StorageError::ColumnsDiffer { table: self.name.to_string(), difference }),
+            };
+            let schema = StructType::try_new(fields.clone()).map_err(|e| failed(&self.name, e.into()))?;
+            let metadata = self.state.metadata.clone().with_schema(&schema).map_err(|e| failed(&self.name, e.into()))?;
+            let version = self.state.files.version + 1;
+            match self.append(version, vec![Action::Metadata(metadata.clone())], None, operation).await {
+                Ok(()) => {
+                    tracing::info!(table = %self.name, version, "the table's columns were changed to those of this version");
+                    self.state.files = Arc::new(TableFiles { version, files: self.state.files.files.clone() });
+                    (self.state.columns, self.state.metadata) = (fields, metadata);
+                    self.commits_since_fold += 1;
+                    return Ok(());
+                }
+                Err(TransactionError::VersionAlreadyExists(_)) => self.reload().await?,
+                Err(error) => {
+                    self.reload().await?;
+                    return Err(failed(&self.name, error.into()));
+                }
             }
-        };
+        }
+        Err(StorageError::Contended { table: self.name.to_string(), attempts: ATTEMPTS_MAX })
+    }
+
+    async fn append(
+        &self,
+        version: i64,
+        actions: Vec<Action>,
+        transaction: Option<Transaction>,
+        operation: DeltaOperation,
+    ) -> Result<(), TransactionError> {
         let data = CommitData::new(actions, operation, HashMap::new(), transaction.into_iter().collect());
         let entry = CommitOrBytes::LogBytes(data.get_bytes()?);
         self.store.write_commit_entry(u64::try_from(version).unwrap_or_default(), entry, Default::default()).await
@@ -162,9 +205,20 @@ pub(super) async fn fold(name: &TableName, store: LogStoreRef) -> Result<(), Sto
     table.load().await.map_err(failed)?;
     create_checkpoint(&table, None).await.map_err(failed)?;
     let Some(version) = table.version() else { return Ok(()) };
-    let removed = cleanup_expired_logs_for(version, store.as_ref(), SystemClock.now().0 - LOG_KEPT_MS, None).await.map_err(failed)?;
+    let kept_from = kept_from(name, &store, SystemClock.now().0).await?;
+    let removed = cleanup_expired_logs_for(version, store.as_ref(), kept_from, None).await.map_err(failed)?;
     tracing::debug!(table = %name, version, removed, "folded the log");
     Ok(())
+}
+
+/// Log files written before this may go.
+async fn kept_from(name: &TableName, store: &LogStoreRef, now_ms: i64) -> Result<i64, StorageError> {
+    let failed = |source| delta(name, "list its log", DeltaTableError::ObjectStore { source });
+    let listed: Vec<_> = store.object_store(None).list(Some(store.log_path())).try_collect().await.map_err(failed)?;
+    let mut written: Vec<i64> = listed.iter().map(|file| file.last_modified.timestamp_millis()).collect();
+    written.sort_unstable_by(|a, b| b.cmp(a));
+    let by_count = written.get(LOG_FILES_MAX).copied().unwrap_or(i64::MIN);
+    Ok(by_count.max(now_ms - LOG_KEPT_MS))
 }
 
 fn state_of(name: &TableName, read: &DeltaTableState) -> Result<State, StorageError> {
@@ -189,5 +243,6 @@ fn state_of(name: &TableName, read: &DeltaTableState) -> Result<State, StorageEr
         });
     }
     let version = i64::try_from(read.version()).unwrap_or(i64::MAX);
-    Ok(State { files: Arc::new(TableFiles { version, files }), transactions: HashMap::new() })
+    let columns = read.schema().fields().cloned().collect();
+    Ok(State { files: Arc::new(TableFiles { version, files }), transactions: HashMap::new(), columns, metadata: read.metadata().clone() })
 }

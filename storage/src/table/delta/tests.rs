@@ -8,7 +8,7 @@ use afferent_engine::error::ErrorKind;
 use afferent_engine::schema;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
 use deltalake_core::kernel::{Add, Transaction};
-use deltalake_core::protocol::DeltaOperation;
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use std::time::Instant;
 
 fn samples() -> TableName {
@@ -100,11 +100,11 @@ async fn files_that_are_gone_are_not_replaced() {
     let old = epoch(&ours, 1).await;
     ours.publish(&group, Epoch(1), &named(old.clone())).await.unwrap();
     let (merged, also_merged) = (epoch(&ours, 2).await, epoch(&ours, 3).await);
-    theirs.replace(&samples(), &old, merged.clone()).await.unwrap();
-    let error = ours.replace(&samples(), &old, also_merged).await.unwrap_err();
+    theirs.replace(&samples(), &old, merged.clone(), false).await.unwrap();
+    let error = ours.replace(&samples(), &old, also_merged, false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains(&old[0].path));
-    assert_eq!(ours.replace(&samples(), &merged, old).await.unwrap().files.len(), 1, "the refused change left the newest state behind");
+    assert_eq!(ours.replace(&samples(), &merged, old, false).await.unwrap().files.len(), 1, "the refused change left the newest state behind");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,6 +128,94 @@ async fn the_log_is_folded() {
     assert!(again.files(&samples()).await.unwrap().files.iter().all(|f| f.row_count == 240 && f.stats.contains("minValues")));
     again.publish(&group, Epoch(130), &named(files)).await.unwrap();
     assert_eq!(again.files(&samples()).await.unwrap().version, 130, "and so do the transactions");
+}
+
+fn entry(folder: &tempfile::TempDir, table: &str, version: u64) -> Vec<serde_json::Value> {
+    let path = folder.path().join(format!("tables/{table}/_delta_log/{version:020}.json"));
+    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_of_an_earlier_version_gets_the_new_columns() {
+    let (folder, store) = testing::store();
+    let group = GroupName::of_partition(0);
+    let new = schema::rollup_1m();
+    let old = testing::without(&new, schema::REVISION);
+    let publish = async |tables: &DeltaTables, def: &TableDef, epoch: u64| {
+        let rows = testing::any_rows(def, 100, epoch);
+        let files = tables.write(def, Epoch(epoch), Box::new(std::iter::once(rows))).await.unwrap();
+        tables.publish(&group, Epoch(epoch), &BTreeMap::from([(def.name.clone(), files)])).await.unwrap();
+    };
+    let before = DeltaTables::new(store.clone());
+    before.ensure(&old).await.unwrap();
+    publish(&before, &old, 1).await;
+    let tables = DeltaTables::new(store.clone());
+    tables.ensure(&new).await.unwrap();
+    let widened = tables.files(&new.name).await.unwrap();
+    assert_eq!((widened.version, widened.files.iter().map(|f| f.row_count).sum::<u64>()), (2, 100), "no row came or went");
+    // What another program sees: the same table, one more column that may be null, and no word of a newer protocol.
+    let (made, changed) = (entry(&folder, "rollup_1m", 0), entry(&folder, "rollup_1m", 2));
+    let action = |entry: &[serde_json::Value], kind: &str| entry.iter().find_map(|a| a.get(kind).cloned());
+    assert_eq!(action(&changed, "protocol"), None);
+    assert_eq!(action(&made, "protocol").unwrap()["minReaderVersion"], 1);
+    let (made, changed) = (action(&made, "metaData").unwrap(), action(&changed, "metaData").unwrap());
+    assert_eq!((&made["id"], &made["partitionColumns"]), (&changed["id"], &changed["partitionColumns"]));
+    let names = |meta: &serde_json::Value| -> Vec<String> {
+        let schema: serde_json::Value = serde_json::from_str(meta["schemaString"].as_str().unwrap()).unwrap();
+        schema["fields"].as_array().unwrap().iter().map(|f| format!("{} {} {}", f["name"], f["type"], f["nullable"])).collect()
+    };
+    let (made, changed) = (names(&made), names(&changed));
+    assert_eq!(changed, [made, vec!["\"revision\" \"long\" true".to_owned()]].concat());
+    // The next epoch has it; a second look changes nothing; the old program is told.
+    publish(&tables, &new, 2).await;
+    tables.ensure(&new).await.unwrap();
+    DeltaTables::new(store.clone()).ensure(&new).await.unwrap();
+    assert_eq!(tables.files(&new.name).await.unwrap().version, 3);
+    let error = DeltaTables::new(store.clone()).ensure(&old).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("column revision is on disk only"), "{error}");
+    // A writer that opened the table before reads on.
+    publish(&before, &old, 3).await;
+    assert_eq!(before.files(&old.name).await.unwrap().files.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_table_is_made_again_with_any_columns_and_keeps_its_epochs() {
+    let (folder, store) = testing::store();
+    let group = GroupName::of_partition(0);
+    let tables = opened(&store).await;
+    let first = epoch(&tables, 1).await;
+    tables.publish(&group, Epoch(1), &named(first.clone())).await.unwrap();
+    tables.drop_table(&samples()).await.unwrap();
+    assert!(tables.defs().is_empty() && tables.files(&samples()).await.unwrap().files.is_empty());
+    // A recovery that publishes an older checkpoint brings nothing back; an epoch that was under way is taken away again.
+    tables.publish(&group, Epoch(1), &named(first.clone())).await.unwrap();
+    assert!(tables.files(&samples()).await.unwrap().files.is_empty());
+    let late = epoch(&tables, 2).await;
+    tables.publish(&group, Epoch(2), &named(late)).await.unwrap();
+    tables.keep_dropped(&samples()).await.unwrap();
+    assert!(tables.files(&samples()).await.unwrap().files.is_empty());
+    let other = TableDef { name: samples(), ..schema::events() };
+    tables.ensure(&other).await.unwrap();
+    assert_eq!(tables.defs(), [other.clone()]);
+    let again = DeltaTables::new(store.clone());
+    again.ensure(&other).await.unwrap();
+    again.publish(&group, Epoch(1), &named(first)).await.unwrap();
+    assert!(again.files(&samples()).await.unwrap().files.is_empty());
+    assert!(!tables.purge(&samples()).await.unwrap(), "it is no longer dropped");
+    // Purged half way: what is left is no table, and is made afresh.
+    tables.drop_table(&samples()).await.unwrap();
+    let root = folder.path().join("tables/samples");
+    std::fs::write(root.join("_purging"), "").unwrap();
+    std::fs::remove_file(root.join("_delta_log/00000000000000000000.json")).unwrap();
+    let third = DeltaTables::new(store.clone());
+    assert_eq!(third.files(&samples()).await.unwrap().version, -1);
+    third.ensure(&schema::samples()).await.unwrap();
+    assert_eq!(third.files(&samples()).await.unwrap().version, 0);
+    third.drop_table(&samples()).await.unwrap();
+    assert!(third.purge(&samples()).await.unwrap());
+    assert_eq!(third.files(&samples()).await.unwrap().version, -1);
+    assert_eq!(std::fs::read_dir(root.join("_delta_log")).unwrap().count(), 0);
 }
 
 /// Prints what a commit costs beside Delta's own commit builder; the figures stand in the README.

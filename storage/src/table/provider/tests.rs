@@ -194,6 +194,7 @@ async fn nested_columns_come_back() {
         ])),
         date_from: "time",
         sort: vec!["time".to_owned()],
+        supersedes: None,
     };
     tables.ensure(&def).await.unwrap();
     let names = arrow::array::MapFieldNames { entry: "key_value".to_owned(), key: "key".to_owned(), value: "value".to_owned() };

@@ -3,6 +3,7 @@
 use super::super::writer::REBUILD_PAUSE;
 use super::*;
 use proptest::prelude::*;
+use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
