@@ -1,6 +1,8 @@
 //! Rows and stores for this crate's tests.
 #![allow(clippy::unwrap_used)]
 
+pub(crate) mod power;
+
 use crate::object_store::{Store, open};
 use afferent_engine::schema;
 use afferent_engine::schema::TableDef;

@@ -44,7 +44,7 @@ mod segments;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use super::config::EmbeddedLogConfig;
 use super::error::LogError;

@@ -4,6 +4,7 @@
 mod damage;
 mod faults;
 mod limits;
+pub(crate) mod power;
 
 use super::disk::{Disk, RealDisk};
 use super::frame;

@@ -238,6 +238,7 @@ async fn revisions_are_looked_for_only_where_they_may_be() {
         schema: Arc::new(Schema::new(vec![field("time", schema::timestamp(), false), field(REVISION, DataType::Int64, true)])),
         date_from: "time",
         sort: vec!["time".to_owned()],
+        supersedes: None,
     };
     tables.ensure(&def).await.unwrap();
     let batch = |revisions: Vec<Option<i64>>| {
