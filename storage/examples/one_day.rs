@@ -221,7 +221,12 @@ async fn play(folder: &Path, epochs: u64) -> Result<()> {
     let again = DeltaTables::new(day.store.clone());
     for name in [schema::SAMPLES, schema::ROLLUP_1M] {
         let files = again.files(&TableName::new(name)).await?;
-        println!("opened {name} at version {} with {} files, {:.1} ms in all", files.version, files.files.len(), started.elapsed().as_secs_f64() * 1e3);
+        println!(
+            "opened {name} at version {} with {} files, {:.1} ms in all",
+            files.version,
+            files.files.len(),
+            started.elapsed().as_secs_f64() * 1e3
+        );
     }
     drop(again);
     after_the_day(&day, folder, epochs).await

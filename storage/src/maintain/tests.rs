@@ -219,7 +219,7 @@ async fn every_fixed_table_comes_back_the_same() {
         lake.tables.ensure(&def).await.unwrap();
         let mut all = Vec::new();
         for epoch in 1..=3 {
-            let rows = testing::any_rows(&def, 300, epoch);
+            let rows = testing::any_rows(&def, 300, epoch * 1000);
             let files = lake.tables.write(&def, Epoch(epoch), Box::new(std::iter::once(rows.clone()))).await.unwrap();
             lake.tables.publish(&GroupName::of_partition(0), Epoch(epoch), &BTreeMap::from([(def.name.clone(), files)])).await.unwrap();
             all.push(rows);
@@ -411,4 +411,44 @@ async fn a_process_that_lost_its_store_changes_nothing_any_more() {
     }
     assert_eq!(lake.read(lake.files()).await.len(), 40);
     drop(theirs);
+}
+
+/// A day of commits every second, cut short: what lies on disk stays bounded, and after retention and vacuum nothing is left over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_every_second_leave_few_files() {
+    let clock =
+        Arc::new(afferent_engine::clock::ManualClock::at(WallTime(afferent_engine::clock::Clock::now(&afferent_engine::clock::SystemClock).0)));
+    let (folder, store) = testing::store();
+    let (tables, live) = (DeltaTables::new(store.clone()), Arc::new(Live::default()));
+    tables.ensure(&schema::samples()).await.unwrap();
+    let config = MaintainConfig { vacuum_grace_s: 60, retention_days: BTreeMap::from([("samples".to_owned(), 1)]), ..MaintainConfig::default() };
+    let maintainer = Maintainer::on_watch(store.clone(), tables.clone(), live.clone(), config, Watch::manual(clock.clone())).unwrap();
+    let lake = Lake { folder, store, tables, live, maintainer };
+    let cancel = CancellationToken::new();
+    let (mut most, mut rows) = (0, 0);
+    for epoch in 1..=400 {
+        let second = testing::grid(MIDNIGHT - 2 * 86_400_000_000 + epoch as i64 * 1_000_000, 1, 1);
+        rows += second.len();
+        lake.publish(epoch, &second).await;
+        if epoch.is_multiple_of(30) {
+            lake.maintainer.round(&cancel).await;
+            lake.maintainer.vacuum_now().await.unwrap();
+        }
+        most = most.max(lake.files().files.len());
+        clock.advance_ms(1000);
+    }
+    assert!(most < 60, "{most} files at once");
+    assert!(lake.on_disk() < 160, "{} files on disk with those of the last minute", lake.on_disk());
+    assert_eq!(lake.files().files.iter().map(|f| f.row_count).sum::<u64>(), rows as u64);
+    let opening = std::time::Instant::now();
+    assert_eq!(DeltaTables::new(lake.store.clone()).files(&name()).await.unwrap().files.len(), lake.files().files.len());
+    assert!(opening.elapsed() < Duration::from_secs(5));
+    // Two days later the date is past its retention.
+    lake.publish(401, &testing::grid(MIDNIGHT, 1, 7)).await;
+    clock.advance_ms(2 * 86_400_000);
+    assert_eq!(lake.maintainer.retain_now().await.unwrap().rows, rows as u64);
+    lake.maintainer.vacuum_now().await.unwrap();
+    clock.advance_ms(61_000);
+    lake.maintainer.vacuum_now().await.unwrap();
+    assert_eq!((lake.read(lake.files()).await.len(), lake.on_disk()), (14, 1));
 }

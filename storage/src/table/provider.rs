@@ -21,7 +21,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
@@ -37,7 +37,7 @@ pub struct LakeTable {
     files: Arc<TableFiles>,
     live: Option<Arc<dyn LiveRows>>,
     /// What was last taken from memory: a query that asks for rows and for their revisions takes them once.
-    taken: Mutex<Option<Taken>>,
+    taken: tokio::sync::Mutex<Option<Taken>>,
 }
 
 /// Rows in memory and what they were asked by.
@@ -53,7 +53,7 @@ impl LakeTable {
     /// The table `def` as these files and, after them, these rows in memory make it up.
     pub fn new(store: Store, def: TableDef, files: Arc<TableFiles>, live: Option<Arc<dyn LiveRows>>) -> Self {
         let schema = columns::read_schema(&def.schema);
-        Self { store, def, schema, files, live, taken: Mutex::new(None) }
+        Self { store, def, schema, files, live, taken: tokio::sync::Mutex::default() }
     }
 
     /// The filters as one expression over the columns of a scan.
@@ -65,15 +65,16 @@ impl LakeTable {
 
     /// The rows in memory, collected once per filter.
     async fn taken(&self, live: Arc<dyn LiveRows>, filter: LiveFilter) -> Result<Arc<Vec<RecordBatch>>> {
-        let last = self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, rows)) = last.filter(|(asked, _)| *asked == filter) {
-            return Ok(rows);
+        // Held while rows are collected: the two sides of a join are planned at once.
+        let mut taken = self.taken.lock().await;
+        if let Some((_, rows)) = taken.as_ref().filter(|(asked, _)| *asked == filter) {
+            return Ok(rows.clone());
         }
         // Collecting the rows may take milliseconds, which the async threads do not have.
         let asked = filter.clone();
         let rows = tokio::task::spawn_blocking(move || live.scan(&asked)).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
         let rows = Arc::new(rows);
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some((filter, rows.clone()));
+        *taken = Some((filter, rows.clone()));
         Ok(rows)
     }
 

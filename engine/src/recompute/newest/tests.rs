@@ -12,7 +12,7 @@ fn table() -> TableDef {
         Field::new("ratio", DataType::Float64, true),
     ];
     let schema = Arc::new(Schema::new(own.into_iter().chain(view_envelope()).collect::<Vec<_>>()));
-    TableDef { name: TableName::new("v"), schema, date_from: "window_start", sort: vec!["service".into(), "window_start".into()] }
+    TableDef { name: TableName::new("v"), schema, date_from: "window_start", sort: vec!["service".into(), "window_start".into()], supersedes: None }
 }
 
 fn rows(rows: &[(&str, i64, Option<i64>, Option<f64>)]) -> RecordBatch {

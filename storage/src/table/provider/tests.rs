@@ -264,7 +264,7 @@ async fn revisions_are_looked_for_only_where_they_may_be() {
     };
     use datafusion::common::stats::Precision;
     assert_eq!(rows_of(TableFiles::clone(&all), Some(live)).await, Precision::Exact(3), "two rows of the third file, one in memory");
-    let first = TableFiles { version: all.version, files: all.files.iter().filter(|f| !f.stats.contains("\"revision\":2")).cloned().collect() };
+    let first = TableFiles { version: all.version, files: all.files[..2].to_vec() };
     assert_eq!(first.files.len(), 2);
     let live: Arc<dyn LiveRows> = Arc::new(vec![batch(vec![None, Some(0)])]);
     assert_eq!(rows_of(first, Some(live)).await, Precision::Exact(0));

@@ -197,7 +197,7 @@ async fn check(root: &Path, acknowledged: &[u64], trial: u64) {
 #[test]
 fn a_power_cut_loses_nothing_that_was_acknowledged() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let trials: u64 = std::env::var("AFFERENT_POWER_TRIALS").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
+    let trials: u64 = std::env::var("AFFERENT_POWER_TRIALS").ok().and_then(|n| n.parse().ok()).unwrap_or(50);
     let start = std::env::var("AFFERENT_POWER_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(u64::from(std::process::id()));
     let (mut cuts, mut kept) = (0, 0);
     for trial in start..start + trials {
