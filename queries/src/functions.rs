@@ -8,6 +8,7 @@ pub mod deviation;
 pub mod fold;
 pub mod held_since;
 pub mod histogram;
+pub mod hop;
 pub mod incident_story;
 pub mod json;
 pub mod label;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 pub fn scalars() -> Vec<ScalarUDF> {
     vec![
         tumble::tumble(),
-        tumble::hop(),
+        hop::hop(),
         label::label(),
         label::label_number(),
         label_match::label_match(),

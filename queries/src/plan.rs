@@ -5,24 +5,27 @@ mod fold;
 mod output;
 mod planner;
 mod predicate;
+mod rank;
 mod refuse;
+mod scope;
 pub mod shipped;
 mod snapshot;
 mod trace;
+mod window;
 
 pub(crate) use output::canonical;
 pub(crate) use planner::{configure, plain_view};
 pub use shipped::{shipped, shipped_definitions, shipped_plain};
 
-use crate::definition::{Definition, Shape};
+use crate::definition::Definition;
 use crate::dimensions::Dimensions;
 use crate::error::{Error, Result};
 use afferent_engine::query::{Program, View, ViewSpec};
 use afferent_engine::schema::TableName;
-use datafusion::logical_expr::LogicalPlan;
 use planner::Planner;
-use std::collections::BTreeSet;
+use scope::{Scope, Source};
 use std::sync::Arc;
+use window::Spans;
 
 /// The relation of pane rows.
 pub const PANES: &str = "panes";
@@ -65,7 +68,10 @@ impl<'a> Compiler<'a> {
         let scope = Scope::of(&planner, definition, &plan)?;
         refuse::functions(&scope, &plan)?;
         let compiled = match &scope.source {
-            Source::Stream(relation) => aggregate::compile(&planner, &scope, relation, &plan)?,
+            Source::Stream(relation) => {
+                let spans = if scope.views.contains(relation) { self.spans(relation)? } else { None };
+                aggregate::compile(&planner, &scope, relation, spans, &plan)?
+            }
             Source::Rows(view) => fold::compile(&planner, &scope, view, &plan)?,
             Source::Relations => snapshot::compile(&planner, &scope, &plan)?,
         };
@@ -78,6 +84,19 @@ impl<'a> Compiler<'a> {
             generation: 1,
         };
         Ok(View { spec, program: compiled.program })
+    }
+
+    /// The windows that a known view's rows stand for; `None` where they are current rows.
+    fn spans(&self, view: &str) -> Result<Option<Spans>> {
+        let Some(place) = self.known.iter().position(|k| k.name.as_str() == view) else { return Ok(None) };
+        let (before, spec) = (self.known.get(..place).unwrap_or_default(), self.known.get(place));
+        let Some(spec) = spec else { return Ok(None) };
+        let compiler = Compiler { dimensions: self.dimensions, known: before, plain: self.plain.clone() };
+        match compiler.compile(&Definition::parse(view, &spec.sql)?)?.program {
+            Program::Window(program) => Ok(Some(Spans { window_ms: program.window_ms, every_ms: program.every_ms })),
+            Program::Fold(program) => compiler.spans(program.input.as_str()),
+            Program::Keyed(_) | Program::Snapshot(_) => Ok(None),
+        }
     }
 }
 
@@ -112,67 +131,6 @@ struct Compiled {
     program: Program,
     schema: arrow::datatypes::SchemaRef,
     key: Vec<String>,
-}
-
-/// What a definition reads, and as which shape it is compiled.
-struct Scope<'a> {
-    definition: &'a Definition,
-    shape: Shape,
-    source: Source,
-    /// Views it reads.
-    views: BTreeSet<String>,
-}
-
-/// Where rows come from.
-enum Source {
-    /// Panes or events.
-    Stream(&'static str),
-    /// The rows of one view, in order.
-    Rows(String),
-    /// Current rows of views.
-    Relations,
-}
-
-impl<'a> Scope<'a> {
-    fn of(planner: &Planner, definition: &'a Definition, plan: &LogicalPlan) -> Result<Self> {
-        let scans = trace::scans(plan);
-        let count = |name: &str| scans.iter().filter(|s| *s == name).count();
-        let views: BTreeSet<String> = scans.iter().filter(|s| planner.is_view(s)).cloned().collect();
-        let (panes, events) = (count(PANES), count(EVENTS));
-        let refused = |clause: &str, why: &str, instead: &str| Err(refuse::refused(&definition.name, clause, why, instead));
-        if panes + events > 1 || (panes + events == 1 && !views.is_empty()) {
-            return refused(
-                "more than one of panes, events and views in FROM",
-                "streams cannot be joined with each other",
-                "aggregate each in a view of its own and join those views in a third one WITH (shape = 'snapshot', key = '...')",
-            );
-        }
-        if panes + events + views.len() == 0 {
-            return refused("FROM", "it reads no stream and no view, so nothing would ever change", "read panes, events or a view");
-        }
-        let rows = views.first().filter(|v| views.len() == 1 && count(v) == 1 && trace::folds_over(plan, v));
-        // Ranking and as_of() say that current rows are meant, if there is a key to tell them apart by.
-        let rows = rows.filter(|_| definition.shape == Some(Shape::Fold) || definition.key.is_none() || !trace::ranks_or_dates(plan));
-        let (shape, source) = match (panes, events, rows, definition.shape) {
-            (1, ..) => (Shape::Window, Source::Stream(PANES)),
-            (_, 1, ..) => (Shape::Keyed, Source::Stream(EVENTS)),
-            (_, _, Some(view), None | Some(Shape::Fold)) => (Shape::Fold, Source::Rows(view.clone())),
-            _ => (Shape::Snapshot, Source::Relations),
-        };
-        match definition.shape {
-            Some(asked) if asked != shape => refused(
-                &format!("WITH (shape = '{asked}')"),
-                &format!("the query has the shape {shape}"),
-                "leave the option out, or rewrite the query: window reads panes, keyed reads events, fold has window functions over the rows of one view",
-            ),
-            _ => Ok(Self { definition, shape, source, views }),
-        }
-    }
-
-    /// An error about this view.
-    fn refused(&self, clause: impl Into<String>, why: impl Into<String>, instead: impl Into<String>) -> Error {
-        refuse::refused(&self.definition.name, clause, why, instead)
-    }
 }
 
 fn check_key(definition: &Definition, compiled: &Compiled) -> Result<()> {

@@ -203,6 +203,7 @@ fn base_state(limits: &SqlLimits, runtime: Arc<RuntimeEnv>) -> Result<SessionSta
         .with_table_function_list(SessionStateDefaults::default_table_functions())
         .build();
     functions::register(&mut state).map_err(Error::statement)?;
+    state.add_analyzer_rule(Arc::new(functions::hop::HopRule));
     Ok(state)
 }
 

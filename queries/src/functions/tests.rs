@@ -19,6 +19,7 @@ pub(super) fn session() -> SessionContext {
     config.options_mut().sql_parser.map_string_types_to_utf8view = false;
     let mut context = SessionContext::new_with_config(config);
     register(&mut context).unwrap();
+    context.add_analyzer_rule(Arc::new(hop::HopRule));
     context
 }
 
@@ -72,7 +73,42 @@ fn tumble_starts_windows_at_multiples_of_their_length() {
     assert_eq!(value(&format!("tumble({before_1970}, INTERVAL '1 minute')")), "1969-12-31T23:59:00Z");
     assert!(value(&format!("tumble({at}, INTERVAL '1 month')")).contains("fixed, positive number of microseconds"));
     assert!(value(&format!("tumble({at}, 5)")).contains("tumble takes a timestamp and an interval"));
-    assert!(value(&format!("hop({at}, INTERVAL '1 minute', INTERVAL '5 minutes')")).contains("over that view, a frame such as SUM(x) OVER"));
+}
+
+#[test]
+fn hop_counts_a_row_in_every_window_that_holds_it() {
+    let context = session();
+    let minute = 60_000_000_i64;
+    let times = [0, 4 * minute, 5 * minute - 1, 7 * minute, -minute];
+    let column: ArrayRef = Arc::new(times.into_iter().map(Some).chain([None]).collect::<TimestampMicrosecondArray>().with_timezone("UTC"));
+    let n: ArrayRef = Arc::new(Int64Array::from(vec![1, 10, 100, 1_000, 10_000, 100_000]));
+    context.register_batch("t", RecordBatch::try_from_iter([("at", column), ("n", n)]).unwrap()).unwrap();
+    let hopped = |select: &str| query(&context, select).map(|rows| cells(&rows));
+    // By hand: windows of 4 minutes from every second minute, each holding its first instant and not its last.
+    let want = [("-240", "10000"), ("-120", "10001"), ("0", "1"), ("120", "110"), ("240", "1110"), ("360", "1000"), ("null", "100000")];
+    let sql = "SELECT CAST(start AS BIGINT) / 1000000 AS s, total FROM (SELECT hop(at, INTERVAL '2 minutes', INTERVAL '4 minutes') AS start, SUM(n) AS total FROM t GROUP BY 1) ORDER BY s";
+    assert_eq!(hopped(sql).unwrap(), want.map(|(s, t)| vec![s.to_owned(), t.to_owned()]));
+    // The window's end, a condition on groups, and rows joined with their own windows.
+    let sql = "SELECT CAST(hop(at, INTERVAL '2 minutes', INTERVAL '4 minutes') + INTERVAL '4 minutes' AS BIGINT) / 1000000 AS e, COUNT(*) AS c FROM t WHERE n < 50000 GROUP BY hop(at, INTERVAL '2 minutes', INTERVAL '4 minutes') HAVING COUNT(*) > 1 ORDER BY e";
+    assert_eq!(hopped(sql).unwrap(), [["120", "2"], ["360", "2"], ["480", "3"]]);
+    // As many windows as a row may have, and not one more.
+    assert_eq!(hopped("SELECT COUNT(*) FROM (SELECT hop(at, INTERVAL '1 minute', INTERVAL '1 day') AS s FROM t WHERE n = 1 GROUP BY 1)").unwrap(), [["1440"]]);
+    for (call, says) in [
+        ("hop(at, INTERVAL '1 minute', INTERVAL '1441 minutes')", "the limit is 1440"),
+        ("hop(at, INTERVAL '5 minutes', INTERVAL '1 minute')", "first the distance between windows, then their length"),
+        ("hop(at, INTERVAL '2 minutes', INTERVAL '5 minutes')", "multiple of the distance"),
+        ("hop(at, INTERVAL '1 month', INTERVAL '2 months')", "constants without months"),
+        ("hop(at, INTERVAL '0 minutes', INTERVAL '2 minutes')", "must be positive"),
+        ("hop(at, 5, 10)", "a timestamp and two intervals"),
+        ("hop(at, INTERVAL '1 minute')", "a timestamp and two intervals"),
+        ("hop(at, INTERVAL '1 minute', INTERVAL '2 minutes'), hop(at, INTERVAL '1 minute', INTERVAL '3 minutes')", "two hop"),
+        ("ROLLUP(hop(at, INTERVAL '1 minute', INTERVAL '2 minutes'))", "does not go with ROLLUP"),
+    ] {
+        let said = hopped(&format!("SELECT COUNT(*) FROM t GROUP BY {call}")).unwrap_err();
+        assert!(said.contains(says), "{call}: {said}");
+    }
+    let said = hopped("SELECT hop(at, INTERVAL '1 minute', INTERVAL '2 minutes') FROM t").unwrap_err();
+    assert!(said.contains("stands only in GROUP BY"), "{said}");
 }
 
 #[test]

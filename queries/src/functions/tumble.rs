@@ -4,9 +4,9 @@ use super::scalar::{Scalar, integers, micros};
 use arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, IntervalMonthDayNanoType, IntervalUnit};
-use datafusion::common::{exec_datafusion_err, exec_err, plan_err};
+use datafusion::common::{ScalarValue, exec_datafusion_err, exec_err, plan_err};
 use datafusion::error::Result;
-use datafusion::logical_expr::{ScalarUDF, Signature, Volatility};
+use datafusion::logical_expr::{Expr, ScalarUDF, Signature, Volatility};
 use std::sync::Arc;
 
 const DAY_NANOS: i64 = 86_400_000_000_000;
@@ -14,17 +14,6 @@ const DAY_NANOS: i64 = 86_400_000_000_000;
 /// The function `tumble`.
 pub fn tumble() -> ScalarUDF {
     Scalar { name: "tumble", signature: Signature::any(2, Volatility::Immutable), output: tumble_output, body: tumble_body }.function()
-}
-
-/// The function `hop`: a name that says what to write instead.
-pub fn hop() -> ScalarUDF {
-    let output = |_: &[DataType]| {
-        plan_err!(
-            "hop windows are not computed directly: write tumble(window_start, INTERVAL '1 minute') and, over that view, a frame such as SUM(x) OVER (PARTITION BY key ORDER BY window_start RANGE BETWEEN INTERVAL '4 minutes' PRECEDING AND CURRENT ROW)"
-        )
-    };
-    let body = |_: &[ArrayRef], _: usize| exec_err!("hop cannot run");
-    Scalar { name: "hop", signature: Signature::variadic_any(Volatility::Immutable), output, body }.function()
 }
 
 fn tumble_output(types: &[DataType]) -> Result<DataType> {
@@ -43,6 +32,33 @@ pub fn interval_micros(months: i32, days: i32, nanos: i64) -> Result<i64> {
     match total {
         Some(total) if months == 0 && total > 0 && total % 1_000 == 0 => Ok(total / 1_000),
         _ => exec_err!("a window's length must be a fixed, positive number of microseconds (no months or years)"),
+    }
+}
+
+/// Microseconds of a constant interval, cast or not; `None` where it is no constant or has months.
+pub(crate) fn constant_micros(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Literal(value, _) => scalar_micros(value),
+        Expr::Alias(a) => constant_micros(&a.expr),
+        Expr::Cast(c) => constant_micros(&c.expr),
+        Expr::TryCast(c) => constant_micros(&c.expr),
+        _ => None,
+    }
+}
+
+/// Microseconds of an interval value.
+pub(crate) fn scalar_micros(value: &ScalarValue) -> Option<i64> {
+    const DAY: i64 = 86_400_000_000;
+    match value {
+        ScalarValue::IntervalMonthDayNano(Some(v)) if v.months == 0 && v.nanoseconds % 1000 == 0 => {
+            i64::from(v.days).checked_mul(DAY)?.checked_add(v.nanoseconds / 1000)
+        }
+        ScalarValue::IntervalDayTime(Some(v)) => i64::from(v.days).checked_mul(DAY)?.checked_add(i64::from(v.milliseconds) * 1000),
+        ScalarValue::DurationMicrosecond(Some(v)) => Some(*v),
+        ScalarValue::DurationMillisecond(Some(v)) => v.checked_mul(1000),
+        ScalarValue::DurationSecond(Some(v)) => v.checked_mul(1_000_000),
+        ScalarValue::DurationNanosecond(Some(v)) if v % 1000 == 0 => Some(v / 1000),
+        _ => None,
     }
 }
 

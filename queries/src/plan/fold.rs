@@ -1,18 +1,19 @@
 //! Folds over another view's rows: cuts the plan at its window functions and lays out their keys, times, lanes and ranges.
 
-use super::aggregate::scalar_micros;
 use super::planner::Planner;
-use super::trace::{bare, is_column, path, spelled};
-use super::{Compiled, Scope, WINDOW_START, output, refuse};
+use super::scope::Scope;
+use super::trace::{bare, is_column, spelled};
+use super::{Compiled, WINDOW_START, output, refuse};
 use crate::error::{Error, Result};
 use crate::functions;
+use crate::functions::tumble::scalar_micros;
 use crate::run::fold::{FoldColumn, FoldPlan, FrameColumn, Lane, PlannedFold, Stage, Track};
 use crate::run::frame::FrameShape;
 use crate::run::keys::KeyCodec;
 use crate::run::source::SourceTable;
 use afferent_engine::query::{Fold, FoldProgram, Program};
-use afferent_engine::schema::{TableName, timestamp, view_envelope};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use afferent_engine::schema::{TableName, timestamp};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::{Column, DFSchema};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionDefinition};
@@ -30,7 +31,7 @@ pub(super) fn compile(planner: &Planner, scope: &Scope<'_>, view: &str, plan: &L
     let mut described = String::new();
     let (rest, relation) = cut(planner, scope, view, &optimized, &mut stages, &mut described)?;
     let (tabled, schema) = output::tabled(&planner.view, rest)?;
-    let rows = read_columns(planner, scope, view, &optimized)?;
+    let rows = output::rows_of_view(planner, scope, view, &optimized)?;
     let fold = FoldPlan {
         what: format!("view {}", planner.view),
         fingerprint: xxhash_rust::xxh3::xxh3_64(described.as_bytes()),
@@ -64,20 +65,6 @@ fn key(planner: &Planner, scope: &Scope<'_>, view: &str, plan: &LogicalPlan) -> 
             })
     };
     planner.view_key(view).iter().map(named).collect()
-}
-
-/// Columns of the input that the fold reads: the view's own, all of them as its relation has them.
-fn read_columns(planner: &Planner, scope: &Scope<'_>, view: &str, optimized: &LogicalPlan) -> Result<SchemaRef> {
-    let schema = planner.view_schema(view)?;
-    let envelope = view_envelope();
-    if let Some(LogicalPlan::TableScan(scan)) = path(optimized, view).unwrap_or_default().last()
-        && let Some(field) = scan.projected_schema.fields().iter().find(|f| envelope.iter().any(|e| e.name() == f.name()))
-    {
-        let why = "watermark, coverage, revision and generation belong to the row that is written, not to the one that is computed";
-        return Err(scope.refused(format!("column {} of {view}", field.name()), why, "leave it out; the fold's own rows carry theirs"));
-    }
-    // The scan names every column of the relation; those of the envelope are never read and may be absent.
-    Ok(Arc::new(Schema::new(schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>())))
 }
 
 /// Compiles the topmost window on the way to `view`, after all below it; gives the plan above, over a relation of its own.

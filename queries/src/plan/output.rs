@@ -1,6 +1,9 @@
 //! Columns as views' tables have them: one spelling per kind of value.
 
+use super::planner::Planner;
 use super::refuse;
+use super::scope::Scope;
+use super::trace::paths;
 use crate::error::{Error, Result};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use datafusion::common::Column;
@@ -50,6 +53,23 @@ pub(super) fn names_distinct(view: &str, plan: &LogicalPlan) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Columns of a view that is read row by row: its own, all of them as its relation has them.
+pub(super) fn rows_of_view(planner: &Planner, scope: &Scope<'_>, view: &str, optimized: &LogicalPlan) -> Result<SchemaRef> {
+    let schema = planner.view_schema(view)?;
+    let envelope = afferent_engine::schema::view_envelope();
+    for path in paths(optimized, view) {
+        if let Some(LogicalPlan::TableScan(scan)) = path.last()
+            && let Some(field) = scan.projected_schema.fields().iter().find(|f| envelope.iter().any(|e| e.name() == f.name()))
+        {
+            let why = "watermark, coverage, revision and generation belong to the row that is written, not to the one that is computed";
+            let instead = "leave it out; this view's own rows carry theirs";
+            return Err(scope.refused(format!("column {} of {view}", field.name()), why, instead));
+        }
+    }
+    // The scan names every column of the relation; those of the envelope are never read and may be absent.
+    Ok(Arc::new(Schema::new(schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>())))
 }
 
 /// Puts casts on top of a plan, and gives the columns that come out.

@@ -1,7 +1,7 @@
 //! DataFusion's planner as compiled views use it: one partition, nothing spilled, nothing that remembers an earlier run.
 
 use super::trace::spelled;
-use super::{EVENTS, PANES, refuse};
+use super::{EVENTS, PANES};
 use crate::definition::Definition;
 use crate::dimensions::Dimensions;
 use crate::error::{Error, Result};
@@ -71,6 +71,7 @@ impl Planner {
         let state = SessionStateBuilder::new_with_default_features().with_config(config).build();
         let mut context = SessionContext::new_with_state(state);
         functions::register(&mut context).map_err(Error::statement)?;
+        context.add_analyzer_rule(Arc::new(functions::hop::HopRule));
         // This rule puts a second aggregation under COUNT(DISTINCT ...), which could not be merged in one step.
         context.remove_optimizer_rule("single_distinct_aggregation_to_group_by");
         let instant = Instant::default();
@@ -113,14 +114,7 @@ impl Planner {
 
     /// The plan as written: names and types resolved, nothing moved.
     pub(super) fn logical(&self, select: &str) -> Result<LogicalPlan> {
-        block_on(self.context.state().create_logical_plan(select)).map_err(|cause| {
-            if cause.strip_backtrace().contains("hop windows") {
-                let instead =
-                    "write tumble(...), and a second view with SUM(...) OVER (... RANGE BETWEEN INTERVAL '...' PRECEDING AND CURRENT ROW) over it";
-                return refuse::refused(&self.view, "hop(...)", "overlapping windows are not in this version", instead);
-            }
-            Error::statement(cause)
-        })
+        block_on(self.context.state().create_logical_plan(select)).map_err(Error::statement)
     }
 
     pub(super) fn optimized(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {

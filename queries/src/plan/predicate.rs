@@ -1,7 +1,7 @@
 //! Which texts a column can have in the rows that a query keeps: from `=`, `IN`, `AND`, `OR`, and joins to constant relations.
 
 use super::planner::Planner;
-use super::trace::{bare, is_column, path, reads};
+use super::trace::{bare, is_column, paths, reads};
 use crate::error::Result;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, Operator};
@@ -9,8 +9,21 @@ use std::collections::BTreeSet;
 
 /// The texts that `relation`'s column can have in rows that reach the top; `None` means any. The plan is an optimized one.
 pub(super) fn texts_of(planner: &Planner, plan: &LogicalPlan, relation: &str, column: &str) -> Result<Option<BTreeSet<String>>> {
+    // Branches of a union add up; none at all would mean that nothing is read.
+    let mut all = BTreeSet::new();
+    for path in paths(plan, relation) {
+        match texts_on(planner, &path, relation, column)? {
+            Some(texts) => all.extend(texts),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(all))
+}
+
+/// The same along one way from the top to a scan.
+fn texts_on(planner: &Planner, path: &[&LogicalPlan], relation: &str, column: &str) -> Result<Option<BTreeSet<String>>> {
     let mut found = None;
-    for node in path(plan, relation).unwrap_or_default() {
+    for node in path {
         match node {
             LogicalPlan::Filter(filter) => {
                 let is = |e: &Expr| is_column(&filter.input, e, relation, column);

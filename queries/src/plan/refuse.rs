@@ -1,6 +1,7 @@
 //! What cannot run continuously, and the sentences that say so.
 
-use super::{Scope, trace};
+use super::scope::Scope;
+use super::trace;
 use crate::definition::Shape;
 use crate::error::{Error, Result};
 use crate::run::instant::AS_OF;
@@ -98,7 +99,9 @@ fn volatile(scope: &Scope<'_>, name: &str, volatility: Volatility) -> Option<Err
 /// Refuses nodes, on the way from the top to the stream, that do not pass partial results on.
 pub(super) fn nodes(scope: &Scope<'_>, path: &[&LogicalPlan]) -> Result<()> {
     let read = "rows of a view have no order; order them when you read the view";
+    let aggregated = path.iter().position(|n| matches!(n, LogicalPlan::Aggregate(_)));
     for (index, node) in path.iter().enumerate() {
+        let above = aggregated.is_some_and(|a| index < a);
         match node {
             LogicalPlan::Projection(_)
             | LogicalPlan::Filter(_)
@@ -106,18 +109,21 @@ pub(super) fn nodes(scope: &Scope<'_>, path: &[&LogicalPlan]) -> Result<()> {
             | LogicalPlan::TableScan(_)
             | LogicalPlan::Unnest(_) => {}
             LogicalPlan::Aggregate(_) if scope.shape != Shape::Fold => {}
-            LogicalPlan::Window(_) if scope.shape == Shape::Fold => {}
+            LogicalPlan::Window(_) if scope.shape == Shape::Fold || (scope.shape == Shape::Window && above) => {}
+            // A union of rows is rows one by one.
+            LogicalPlan::Union(_) if scope.shape != Shape::Fold && !above && aggregated.is_some() => {}
             LogicalPlan::Join(join) => join_keeps_stream(scope, join, path.get(index + 1).copied())?,
             LogicalPlan::Sort(_) => return Err(scope.refused("ORDER BY", read, "leave ORDER BY out")),
             LogicalPlan::Limit(_) => {
                 return Err(scope.refused(
                     "LIMIT",
                     "which rows come first changes with every new row",
-                    "leave LIMIT out; write it when you read the view, or in a snapshot view over it",
+                    "rank within the window: SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start ORDER BY x DESC, key) AS place FROM (...)) WHERE place <= 5; or write LIMIT when you read the view",
                 ));
             }
             LogicalPlan::Distinct(_) => {
-                return Err(scope.refused("DISTINCT", "it is an aggregation without a key", "write GROUP BY with the same columns"));
+                let instead = "write GROUP BY with the same columns, and UNION ALL for UNION";
+                return Err(scope.refused("DISTINCT", "it is an aggregation without a key", instead));
             }
             LogicalPlan::Window(_) => {
                 let why = "window functions run over the rows of a view, not over a stream";
@@ -128,7 +134,11 @@ pub(super) fn nodes(scope: &Scope<'_>, path: &[&LogicalPlan]) -> Result<()> {
                 ));
             }
             LogicalPlan::Union(_) => {
-                return Err(scope.refused("UNION", "it would mix streams", "aggregate each in a view of its own and unite those in a snapshot view"));
+                return Err(scope.refused(
+                    "UNION of aggregations",
+                    "each would be a state of its own",
+                    "unite the rows before they are aggregated: SELECT ... FROM (SELECT ... UNION ALL SELECT ...) GROUP BY ...; or aggregate each in a view of its own and unite those in a snapshot view",
+                ));
             }
             other => return Err(scope.refused(other.display().to_string(), "it does not pass rows on one by one", "make it a view of its own")),
         }
@@ -170,13 +180,25 @@ pub(super) fn aggregate(scope: &Scope<'_>, call: &AggregateFunction) -> Result<(
     Err(scope.refused(name, "its partial results do not merge", "aggregate with functions whose results merge, such as COUNT, SUM, MIN, MAX or AVG"))
 }
 
-/// The way to the stream, which must not lie inside a subquery.
-pub(super) fn path_to<'a>(scope: &Scope<'_>, plan: &'a LogicalPlan, relation: &str) -> Result<Vec<&'a LogicalPlan>> {
-    trace::path(plan, relation).ok_or_else(|| {
-        scope.refused(
+/// True where an aggregate's result depends on the order of rows.
+pub(super) fn by_order(name: &str) -> bool {
+    ORDERED.contains(&name)
+}
+
+/// The ways to the stream, which must not lie inside a subquery.
+pub(super) fn paths_to<'a>(scope: &Scope<'_>, plan: &'a LogicalPlan, relation: &str) -> Result<Vec<Vec<&'a LogicalPlan>>> {
+    let paths = trace::paths(plan, relation);
+    if paths.is_empty() {
+        return Err(scope.refused(
             format!("a subquery over {relation}"),
             "a stream can be read in FROM only",
             format!("write FROM {relation}, and read other views in a snapshot view"),
-        )
-    })
+        ));
+    }
+    Ok(paths)
+}
+
+/// The one way to the stream.
+pub(super) fn path_to<'a>(scope: &Scope<'_>, plan: &'a LogicalPlan, relation: &str) -> Result<Vec<&'a LogicalPlan>> {
+    paths_to(scope, plan, relation).map(|paths| paths.into_iter().next().unwrap_or_default())
 }

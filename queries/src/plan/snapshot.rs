@@ -1,7 +1,8 @@
 //! Snapshots: any query over the current rows of views and dimensions, planned once.
 
 use super::planner::Planner;
-use super::{Compiled, Scope, output, trace};
+use super::scope::Scope;
+use super::{Compiled, output, trace};
 use crate::error::Result;
 use crate::run::snapshot::Snapshot;
 use afferent_engine::query::{Program, SnapshotProgram};

@@ -1,5 +1,6 @@
 //! Reading logical plans: which relations they scan, the way from the top to one of them, and what a column is further down.
 
+use super::{WINDOW_START, window};
 use crate::functions;
 use crate::run::instant::AS_OF;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -30,16 +31,43 @@ pub(super) fn reads(plan: &LogicalPlan, relation: &str) -> bool {
     scans(plan).iter().any(|s| s == relation)
 }
 
-/// The nodes from the top down to the scan of `relation`; `None` where it is scanned only inside a subquery.
+/// The nodes from the top down to the scan of `relation`, the first of them where a UNION has several; `None` where it is scanned only inside a subquery.
 pub(super) fn path<'a>(plan: &'a LogicalPlan, relation: &str) -> Option<Vec<&'a LogicalPlan>> {
+    paths(plan, relation).into_iter().next()
+}
+
+/// Every way from the top down to a scan of `relation`, those inside subqueries left out.
+pub(super) fn paths<'a>(plan: &'a LogicalPlan, relation: &str) -> Vec<Vec<&'a LogicalPlan>> {
     if let LogicalPlan::TableScan(scan) = plan {
-        return (scan.table_name.table() == relation).then(|| vec![plan]);
+        return if scan.table_name.table() == relation { vec![vec![plan]] } else { Vec::new() };
     }
-    plan.inputs().into_iter().find_map(|input| {
-        let mut rest = path(input, relation)?;
-        rest.insert(0, plan);
-        Some(rest)
-    })
+    let below = plan.inputs().into_iter().flat_map(|input| paths(input, relation));
+    below.map(|rest| std::iter::once(plan).chain(rest).collect()).collect()
+}
+
+/// True where `relation` is read on both sides of a join, or beside a subquery that reads it too.
+pub(super) fn joined_with_itself(plan: &LogicalPlan, relation: &str) -> bool {
+    let paths = paths(plan, relation);
+    let twice = |node: &&LogicalPlan| matches!(node, LogicalPlan::Join(join) if reads(&join.left, relation) && reads(&join.right, relation));
+    let scanned = scans(plan).iter().filter(|s| *s == relation).count();
+    (!paths.is_empty() && scanned > paths.len()) || paths.iter().flatten().any(twice)
+}
+
+/// True where rows of `relation` are aggregated on the way to the top.
+pub(super) fn aggregates(plan: &LogicalPlan, relation: &str) -> bool {
+    paths(plan, relation).iter().flatten().any(|n| matches!(n, LogicalPlan::Aggregate(_)))
+}
+
+/// True where they are aggregated by windows over `window_start`.
+pub(super) fn aggregates_windows(plan: &LogicalPlan, relation: &str) -> bool {
+    let windows = |node: &LogicalPlan| {
+        let LogicalPlan::Aggregate(aggregate) = node else { return false };
+        aggregate.group_expr.iter().any(|g| {
+            let traced = trace(&aggregate.input, g);
+            window::call(bare(&traced)).is_some_and(|(_, args)| args.iter().any(|a| is_scanned(&aggregate.input, a, relation, WINDOW_START)))
+        })
+    };
+    paths(plan, relation).iter().flatten().any(|n| windows(n))
 }
 
 /// True where every node on the way to `relation` passes rows on one by one, but for window functions, of which there is one at least.
@@ -51,18 +79,30 @@ pub(super) fn folds_over(plan: &LogicalPlan, relation: &str) -> bool {
 
 /// True where the query ranks rows or asks for the instant of the answer, which a fold cannot and a snapshot can.
 pub(super) fn ranks_or_dates(plan: &LogicalPlan) -> bool {
+    dates(plan) || ranks(plan)
+}
+
+/// True where the query asks for the instant of the answer.
+pub(super) fn dates(plan: &LogicalPlan) -> bool {
+    any_expr(plan, |e| matches!(e, Expr::ScalarFunction(call) if call.func.name() == AS_OF))
+}
+
+fn ranks(plan: &LogicalPlan) -> bool {
+    any_expr(plan, |e| match e {
+        Expr::WindowFunction(call) => match &call.fun {
+            WindowFunctionDefinition::WindowUDF(function) => functions::fold::of_window(function).is_none(),
+            WindowFunctionDefinition::AggregateUDF(_) => false,
+        },
+        _ => false,
+    })
+}
+
+fn any_expr(plan: &LogicalPlan, wanted: impl Fn(&Expr) -> bool) -> bool {
     let mut found = false;
     let walked = plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|e| {
-                found |= match e {
-                    Expr::ScalarFunction(call) => call.func.name() == AS_OF,
-                    Expr::WindowFunction(call) => match &call.fun {
-                        WindowFunctionDefinition::WindowUDF(function) => functions::fold::of_window(function).is_none(),
-                        WindowFunctionDefinition::AggregateUDF(_) => false,
-                    },
-                    _ => false,
-                };
+                found |= wanted(e);
                 Ok(TreeNodeRecursion::Continue)
             })
         })
@@ -101,6 +141,16 @@ fn below<'a>(plan: &'a LogicalPlan, column: &Column) -> Option<(Expr, &'a Logica
         LogicalPlan::Filter(f) => Some((Expr::Column(column.clone()), &f.input)),
         LogicalPlan::Sort(s) => Some((Expr::Column(column.clone()), &s.input)),
         LogicalPlan::Limit(l) => Some((Expr::Column(column.clone()), &l.input)),
+        LogicalPlan::Unnest(u) if u.input.schema().has_column(column) => Some((Expr::Column(column.clone()), &u.input)),
+        LogicalPlan::Union(u) => {
+            let index = u.schema.maybe_index_of_column(column)?;
+            let of = |input: &LogicalPlan| Expr::Column(Column::from(input.schema().qualified_field(index)));
+            let first = u.inputs.first()?;
+            let same = trace(first, &of(first));
+            // A column of a union is what it is in the first branch where every branch says the same.
+            let agree = u.inputs.iter().all(|input| trace(input, &of(input)) == same);
+            agree.then(|| (of(first), first.as_ref()))
+        }
         LogicalPlan::Window(w) if w.input.schema().has_column(column) => Some((Expr::Column(column.clone()), &w.input)),
         _ => None,
     }

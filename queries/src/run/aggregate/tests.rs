@@ -11,7 +11,7 @@ use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
 use std::sync::Arc;
 
-const WINDOWS: [&str; 14] = [
+const WINDOWS: &[&str] = [
     "SELECT tumble(window_start, INTERVAL '1 minute') AS window_start, service, COUNT(*) AS n, SUM(count) AS samples, SUM(increase) AS inc FROM panes GROUP BY service, tumble(window_start, INTERVAL '1 minute')",
     "SELECT service, date_bin(INTERVAL '5 minutes', window_start) AS window_start, MIN(min) AS lo, MAX(max) AS hi, AVG(last) AS mean FROM panes WHERE metric = 'node_load1' GROUP BY 1, 2",
     "SELECT tumble(window_start, INTERVAL '2 minutes') AS window_start, SUM(increase) FILTER (WHERE metric = 'up') AS ups, COUNT(last) AS values FROM panes WHERE metric IN ('up', 'node_load1') GROUP BY 1",
@@ -26,6 +26,21 @@ const WINDOWS: [&str; 14] = [
     "SELECT tumble(window_start, INTERVAL '5 minutes') AS window_start, stddev(count) AS sd, var_pop(count) AS v FROM panes GROUP BY 1",
     "SELECT tumble(window_start, INTERVAL '5 minutes') AS window_start, service, SUM(CAST(increase AS DECIMAL(20, 3))) AS d, bit_xor(count) AS b FROM panes WHERE service IN (SELECT service FROM services WHERE layer = 'L1') GROUP BY 1, 2",
     "WITH w AS (SELECT tumble(window_start, INTERVAL '1 minute') AS window_start, service AS name, CAST(SUM(count) AS DOUBLE) AS n FROM panes WHERE metric = 'up' OR (metric = 'node_load1' AND count > 3) GROUP BY 1, 2) SELECT name AS who, window_start, n * 2 AS twice, current FROM (SELECT *, n > 10 AS current FROM w) y",
+    // Windows that overlap.
+    "SELECT hop(window_start, INTERVAL '1 minute', INTERVAL '5 minutes') AS window_start, service, COUNT(*) AS n, SUM(increase) AS inc, COUNT(DISTINCT series_id) AS series FROM panes GROUP BY service, hop(window_start, INTERVAL '1 minute', INTERVAL '5 minutes')",
+    "SELECT label(labels, 'instance') AS host, hop(window_start, INTERVAL '2 minutes', INTERVAL '4 minutes') AS window_start, MAX(max) AS hi FROM panes WHERE metric IN ('up', 'node_load1') GROUP BY 1, 2 HAVING COUNT(*) > 1",
+    "SELECT s.layer, hop(p.window_start, INTERVAL '3 minutes', INTERVAL '3 minutes') AS window_start, AVG(p.last) AS mean FROM panes p JOIN services s ON p.service = s.service GROUP BY 1, 2",
+    // Several branches over one stream.
+    "SELECT which, tumble(window_start, INTERVAL '2 minutes') AS window_start, SUM(x) AS x, COUNT(*) AS n FROM (SELECT 'load' AS which, window_start, last AS x FROM panes WHERE metric = 'node_load1' UNION ALL SELECT 'up', window_start, CAST(count AS DOUBLE) FROM panes WHERE metric = 'up' UNION ALL SELECT 'many', window_start, sum FROM panes WHERE count > 3) u GROUP BY 1, 2",
+    "SELECT service, hop(window_start, INTERVAL '1 minute', INTERVAL '3 minutes') AS window_start, COUNT(*) AS n FROM (SELECT service, window_start FROM panes WHERE metric = 'up' UNION ALL SELECT service, window_start FROM panes WHERE metric = 'up' AND count > 2) GROUP BY 1, 2",
+    // Ranks and shares within a window.
+    "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start ORDER BY inc DESC, service) AS place FROM (SELECT service, tumble(window_start, INTERVAL '5 minutes') AS window_start, SUM(increase) AS inc FROM panes GROUP BY 1, 2)) WHERE place <= 2",
+    "SELECT service, metric, tumble(window_start, INTERVAL '5 minutes') AS window_start, COUNT(*) AS n, RANK() OVER (PARTITION BY tumble(window_start, INTERVAL '5 minutes') ORDER BY COUNT(*) DESC) AS place, COUNT(*) * 1.0 / SUM(COUNT(*)) OVER (PARTITION BY tumble(window_start, INTERVAL '5 minutes'), service) AS share FROM panes GROUP BY 1, 2, 3",
+    "SELECT *, LEAD(n) OVER (PARTITION BY window_start ORDER BY n, service) AS next, first_value(service) OVER (PARTITION BY window_start ORDER BY n DESC, service) AS busiest FROM (SELECT service, hop(window_start, INTERVAL '1 minute', INTERVAL '2 minutes') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1, 2) t",
+    // Aggregates.
+    "SELECT tumble(window_start, INTERVAL '10 minutes') AS window_start, service, CASE WHEN count > 4 THEN 'many' ELSE 'few' END AS much, stddev(count) AS sd, corr(CAST(count AS DOUBLE), CAST(series_id AS DOUBLE)) AS r, covar_pop(count, series_id) AS c, regr_slope(count, series_id) AS b FROM panes GROUP BY 1, 2, 3",
+    "SELECT tumble(window_start, INTERVAL '5 minutes') AS window_start, metric, approx_distinct(series_id) AS series, approx_distinct(label(labels, 'instance')) FILTER (WHERE count > 2) AS hosts FROM panes GROUP BY 1, 2",
+    "SELECT tumble(window_start, INTERVAL '5 minutes') AS window_start, histogram_quantile(0.9, CAST(series_id AS DOUBLE), CAST(count AS DOUBLE)) AS p90, percentile_cont(0.5) WITHIN GROUP (ORDER BY last) AS exact FROM panes GROUP BY 1",
 ];
 
 const KEYED: [&str; 5] = [
@@ -34,6 +49,15 @@ const KEYED: [&str; 5] = [
     "SELECT date_trunc('hour', time) AS hour, json_text(attributes, 'model') AS model, SUM(json_int(attributes, 'input_tokens')) FILTER (WHERE status = 'opened') AS tokens FROM events WHERE kind IN ('llm_usage', 'incident') GROUP BY 1, 2",
     "SELECT fingerprint, FIRST_VALUE(title ORDER BY time, sequence) AS title, LAST_VALUE(severity ORDER BY time, sequence) FILTER (WHERE severity IS NOT NULL) AS severity, MAX(time) - MIN(time) > INTERVAL '5 minutes' AS long FROM events GROUP BY fingerprint HAVING COUNT(*) > 1",
     "SELECT s.layer, AVG(json_int(e.attributes, 'input_tokens')) AS mean FROM events e JOIN services s ON s.service = e.service GROUP BY s.layer",
+];
+
+/// The view that [`OVER_ROWS`] read.
+const TRAFFIC: &str = "CREATE MATERIALIZED VIEW traffic AS SELECT service, tumble(window_start, INTERVAL '2 minutes') AS window_start, SUM(count) AS requests, SUM(increase) AS inc FROM panes GROUP BY 1, 2";
+
+const OVER_ROWS: &[&str] = &[
+    "SELECT service, tumble(window_start, INTERVAL '6 minutes') AS window_start, SUM(requests) AS requests, MAX(inc) AS top FROM traffic GROUP BY service, tumble(window_start, INTERVAL '6 minutes')",
+    "SELECT s.layer, hop(t.window_start, INTERVAL '2 minutes', INTERVAL '10 minutes') AS window_start, SUM(t.requests) AS requests, COUNT(*) AS n FROM traffic AS t LEFT JOIN services AS s ON s.service = t.service WHERE t.requests > 1 GROUP BY 1, 2",
+    "SELECT *, RANK() OVER (PARTITION BY window_start ORDER BY n DESC) AS place FROM (SELECT date_bin(INTERVAL '4 minutes', window_start) AS window_start, service, COUNT(requests) AS n FROM traffic GROUP BY 1, 2) x",
 ];
 
 fn view(select: &str) -> View {
@@ -65,8 +89,11 @@ fn in_parts(query: &dyn WindowQuery, all: &RecordBatch, cuts: &[usize]) -> Recor
 }
 
 fn check(select: &str, relation: &str, all: &RecordBatch, cuts: &[usize]) -> Result<(), TestCaseError> {
-    let view = view(select);
-    let got = in_parts(query(&view).as_ref(), all, cuts);
+    check_view(&view(select), select, relation, all, cuts)
+}
+
+fn check_view(view: &View, select: &str, relation: &str, all: &RecordBatch, cuts: &[usize]) -> Result<(), TestCaseError> {
+    let got = in_parts(query(view).as_ref(), all, cuts);
     prop_assert_eq!(got.schema(), view.spec.schema.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let relations = vec![(relation.to_owned(), vec![all.clone()])];
@@ -114,6 +141,20 @@ proptest! {
     fn windows_equal_one_run(rows in panes(), cuts in proptest::collection::vec(any::<usize>(), 0..9)) {
         for select in WINDOWS {
             check(select, "panes", &fixture::panes(&rows), &cuts)?;
+        }
+    }
+
+    #[test]
+    fn windows_over_a_views_rows_equal_one_run(rows in panes(), cuts in proptest::collection::vec(any::<usize>(), 0..9)) {
+        let definition = Definition::parse("test", TRAFFIC).unwrap();
+        let traffic = Compiler::new(&dimensions(), &[]).compile(&definition).unwrap();
+        let inner = query(&traffic);
+        let rows = inner.finish(&[inner.partial(&[fixture::panes(&rows)]).unwrap()]).unwrap();
+        let known = [traffic.spec];
+        for select in OVER_ROWS {
+            let text = format!("CREATE MATERIALIZED VIEW v AS {select}");
+            let view = Compiler::new(&dimensions(), &known).compile(&Definition::parse("test", &text).unwrap()).unwrap_or_else(|e| panic!("{select}: {e}"));
+            check_view(&view, select, "traffic", &rows, &cuts)?;
         }
     }
 
