@@ -10,6 +10,10 @@ use std::fmt;
 const DEFINITION_BYTES_MAX: usize = 64 * 1024;
 /// Characters a view's name may have.
 const NAME_CHARS_MAX: usize = 64;
+/// The shortest time-to-live, milliseconds: an hour.
+const TTL_MS_MIN: i64 = 3_600_000;
+/// The longest, milliseconds: ten years.
+const TTL_MS_MAX: i64 = 3_650 * 86_400_000;
 /// Names that relations of another kind have.
 const RESERVED: [&str; 14] = [
     "samples",
@@ -43,6 +47,8 @@ pub struct Definition {
     pub key: Option<Vec<String>>,
     /// The shape asked for, from `WITH (shape = '...')`.
     pub shape: Option<Shape>,
+    /// How long a key stays after its newest event, from `WITH (ttl = '30 days')`.
+    pub ttl_ms: Option<i64>,
     /// Relations it reads.
     pub reads: BTreeSet<String>,
 }
@@ -95,9 +101,9 @@ impl Definition {
         let name = name_of(&view).map_err(wrong)?;
         refuse_extras(&view).map_err(wrong)?;
         check_query(&view.query).map_err(wrong)?;
-        let (key, shape) = options(&view).map_err(wrong)?;
+        let Options { key, shape, ttl_ms } = options(&view).map_err(wrong)?;
         let reads = references.iter().map(|r| r.table().to_owned()).filter(|r| *r != name).collect();
-        Ok(Self { name, sql: text.trim().to_owned(), select: view.query.to_string(), materialized: view.materialized, key, shape, reads })
+        Ok(Self { name, sql: text.trim().to_owned(), select: view.query.to_string(), materialized: view.materialized, key, shape, ttl_ms, reads })
     }
 
     /// A stable hash of the statement as written, in hexadecimal.
@@ -173,14 +179,22 @@ fn function_of(factor: &TableFactor) -> Option<String> {
     }
 }
 
-fn options(view: &CreateView) -> Result<(Option<Vec<String>>, Option<Shape>), String> {
+/// What stands in `WITH (...)`.
+#[derive(Debug, Default)]
+struct Options {
+    key: Option<Vec<String>>,
+    shape: Option<Shape>,
+    ttl_ms: Option<i64>,
+}
+
+fn options(view: &CreateView) -> Result<Options, String> {
+    let mut options = Options::default();
     let given = match &view.options {
-        CreateTableOptions::None => return Ok((None, None)),
+        CreateTableOptions::None => return Ok(options),
         CreateTableOptions::With(options) if view.materialized => options,
         CreateTableOptions::With(_) => return Err("a plain view takes no WITH options".to_owned()),
         _ => return Err("options are written WITH (key = 'a, b')".to_owned()),
     };
-    let (mut key, mut shape) = (None, None);
     for option in given {
         let SqlOption::KeyValue { key: name, value } = option else {
             return Err(format!("option {option}: write name = 'value'"));
@@ -192,12 +206,30 @@ fn options(view: &CreateView) -> Result<(Option<Vec<String>>, Option<Shape>), St
             return Err(format!("option {name}: the value must be a quoted text"));
         };
         match name.value.to_lowercase().as_str() {
-            "key" => key = Some(columns(text)?),
-            "shape" => shape = Some(shape_named(text)?),
-            other => return Err(format!("option {other:?} is not known; there are key and shape")),
+            "key" => options.key = Some(columns(text)?),
+            "shape" => options.shape = Some(shape_named(text)?),
+            "ttl" => options.ttl_ms = Some(ttl(text)?),
+            other => return Err(format!("option {other:?} is not known; there are key, shape and ttl")),
         }
     }
-    Ok((key, shape))
+    Ok(options)
+}
+
+fn ttl(text: &str) -> Result<i64, String> {
+    let wrong = || format!("option ttl = '{text}' must be a number of minutes, hours, days or weeks, such as '36 hours' or '30 days'");
+    let (count, unit) = text.trim().split_once(' ').ok_or_else(wrong)?;
+    let unit_ms = match unit.trim() {
+        "minute" | "minutes" => 60_000,
+        "hour" | "hours" => 3_600_000,
+        "day" | "days" => 86_400_000,
+        "week" | "weeks" => 604_800_000,
+        _ => return Err(wrong()),
+    };
+    let ttl_ms: i64 = count.parse::<i64>().ok().and_then(|count| count.checked_mul(unit_ms)).ok_or_else(wrong)?;
+    if !(TTL_MS_MIN..=TTL_MS_MAX).contains(&ttl_ms) {
+        return Err(format!("option ttl = '{text}' must be from 1 hour to 3650 days: events come late, and a key must not leave before they do"));
+    }
+    Ok(ttl_ms)
 }
 
 fn columns(text: &str) -> Result<Vec<String>, String> {

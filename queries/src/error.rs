@@ -45,6 +45,18 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// A view's state reached one of its limits.
+    #[error("limit of {value} {limit} reached in {what}: {hint}")]
+    ViewLimit {
+        /// Which view.
+        what: String,
+        /// What is limited.
+        limit: &'static str,
+        /// The limit.
+        value: usize,
+        /// What to write.
+        hint: &'static str,
+    },
     /// All slots for queries were taken for as long as we wait.
     #[error("limit concurrent_max = {value} reached: {value} queries are running; try again in a moment")]
     Busy {
@@ -80,7 +92,9 @@ impl Error {
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Definition { .. } | Self::Refused { .. } | Self::Statement(_) | Self::Forbidden(_) | Self::Limit { .. } => ErrorKind::Invalid,
+            Self::Definition { .. } | Self::Refused { .. } | Self::Statement(_) | Self::Forbidden(_) | Self::Limit { .. } | Self::ViewLimit { .. } => {
+                ErrorKind::Invalid
+            },
             Self::Busy { .. } => ErrorKind::Unavailable,
             Self::Execution(cause) => kind_of(cause),
             Self::State { .. } => ErrorKind::Corrupt,

@@ -17,6 +17,7 @@ pub mod last_change;
 pub mod llm;
 pub mod matchers;
 pub mod median_interval;
+pub(crate) mod newest_event;
 pub mod tumble;
 pub mod wilson;
 pub mod zone;

@@ -4,6 +4,7 @@ pub mod config;
 pub mod definition;
 pub mod dimensions;
 pub mod error;
+pub mod explain;
 pub mod functions;
 pub mod inventory;
 pub mod metrics;

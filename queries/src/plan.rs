@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod fold;
+mod frames;
 mod output;
 mod planner;
 mod predicate;
@@ -11,15 +12,17 @@ mod scope;
 pub mod shipped;
 mod snapshot;
 mod trace;
+mod ttl;
 mod window;
 
 pub(crate) use output::canonical;
 pub(crate) use planner::{configure, plain_view};
 pub use shipped::{shipped, shipped_definitions, shipped_plain};
 
-use crate::definition::Definition;
+use crate::definition::{Definition, Shape};
 use crate::dimensions::Dimensions;
 use crate::error::{Error, Result};
+use crate::explain::Explained;
 use afferent_engine::query::{Program, View, ViewSpec};
 use afferent_engine::schema::TableName;
 use planner::Planner;
@@ -59,6 +62,35 @@ impl<'a> Compiler<'a> {
     /// # Errors
     /// `Invalid`: the statement is wrong, or cannot run continuously; the message names the clause and what to write.
     pub fn compile(&self, definition: &Definition) -> Result<View> {
+        let compiled = self.compiled(definition)?;
+        let spec = ViewSpec {
+            name: TableName::new(&definition.name),
+            sql: definition.sql.clone(),
+            schema: compiled.schema,
+            key: compiled.key,
+            generation: 1,
+        };
+        Ok(View { spec, program: compiled.program })
+    }
+
+    /// Says how a definition would be computed.
+    ///
+    /// # Errors
+    /// As [`Compiler::compile`].
+    pub fn explain(&self, definition: &Definition) -> Result<Explained> {
+        let compiled = self.compiled(definition)?;
+        let mut explained = Explained::default();
+        explained.say("shape", compiled.shape.to_string());
+        for relation in &definition.reads {
+            explained.say("reads", relation.clone());
+        }
+        explained.append(compiled.explained);
+        explained.say("key", compiled.key.join(", "));
+        explained.columns("columns", &compiled.schema);
+        Ok(explained)
+    }
+
+    fn compiled(&self, definition: &Definition) -> Result<Compiled> {
         if !definition.materialized {
             return Err(Error::definition(&definition.name, "a plain view has no rows of its own; write CREATE MATERIALIZED VIEW"));
         }
@@ -67,6 +99,7 @@ impl<'a> Compiler<'a> {
         output::names_distinct(&definition.name, &plan)?;
         let scope = Scope::of(&planner, definition, &plan)?;
         refuse::functions(&scope, &plan)?;
+        refuse::ttl(&scope)?;
         let compiled = match &scope.source {
             Source::Stream(relation) => {
                 let spans = if scope.views.contains(relation) { self.spans(relation)? } else { None };
@@ -76,14 +109,7 @@ impl<'a> Compiler<'a> {
             Source::Relations => snapshot::compile(&planner, &scope, &plan)?,
         };
         check_key(definition, &compiled)?;
-        let spec = ViewSpec {
-            name: TableName::new(&definition.name),
-            sql: definition.sql.clone(),
-            schema: compiled.schema,
-            key: compiled.key,
-            generation: 1,
-        };
-        Ok(View { spec, program: compiled.program })
+        Ok(compiled)
     }
 
     /// The windows that a known view's rows stand for; `None` where they are current rows.
@@ -115,6 +141,14 @@ impl Statements {
     pub fn new(dimensions: Arc<Dimensions>) -> Result<Arc<Self>> {
         Ok(Arc::new(Self { dimensions, plain: shipped_plain()? }))
     }
+
+    /// Says how a definition would be computed; `known` are the views it may read, in dependency order.
+    ///
+    /// # Errors
+    /// As [`Compiler::compile`].
+    pub fn explain(&self, definition: &Definition, known: &[ViewSpec]) -> Result<Explained> {
+        Compiler::new(&self.dimensions, known).with_plain(self.plain.clone()).explain(definition)
+    }
 }
 
 impl afferent_engine::query::Compiler for Statements {
@@ -128,6 +162,8 @@ impl afferent_engine::query::Compiler for Statements {
 
 /// What compiling gives, whatever the shape.
 struct Compiled {
+    shape: Shape,
+    explained: Explained,
     program: Program,
     schema: arrow::datatypes::SchemaRef,
     key: Vec<String>,

@@ -7,8 +7,10 @@ pub(crate) mod fold;
 pub(crate) mod frame;
 pub(crate) mod instant;
 pub(crate) mod keys;
+pub(crate) mod lag;
 pub mod once;
 mod sequence;
+pub(crate) mod sliding;
 pub(crate) mod snapshot;
 pub(crate) mod source;
 pub(crate) mod state;
@@ -24,7 +26,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use source::Inputs;
 use std::collections::HashMap;
 use std::future::Future;
@@ -91,6 +93,11 @@ impl Prepared {
 
     pub(crate) fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    /// The plan as text, line by line.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        displayable(self.plan.as_ref()).indent(false).to_string().lines().map(str::to_owned).collect()
     }
 
     /// Runs the plan over `inputs` and gives its rows as one batch.

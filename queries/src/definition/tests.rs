@@ -20,6 +20,14 @@ fn reads_name_options_and_relations() {
 }
 
 #[test]
+fn reads_the_time_to_live() {
+    for (text, ttl_ms) in [("1 hour", 3_600_000), ("90 minutes", 5_400_000), ("30 days", 2_592_000_000), ("2 weeks", 1_209_600_000)] {
+        let d = Definition::parse("x", &format!("CREATE MATERIALIZED VIEW a WITH (ttl = '{text}') AS SELECT 1")).unwrap();
+        assert_eq!(d.ttl_ms, Some(ttl_ms), "{text}");
+    }
+}
+
+#[test]
 fn plain_view_and_hash() {
     let a = Definition::parse("a", "CREATE VIEW a AS SELECT 1 AS x").unwrap();
     let b = Definition::parse("a", "CREATE VIEW a AS SELECT 2 AS x").unwrap();
@@ -39,7 +47,11 @@ fn refuses_what_does_not_belong() {
         ("CREATE MATERIALIZED VIEW x.a AS SELECT 1", "one plain word"),
         ("CREATE MATERIALIZED VIEW samples AS SELECT 1", "is taken by a relation"),
         ("CREATE MATERIALIZED VIEW a (b) AS SELECT 1", "a column list"),
-        ("CREATE MATERIALIZED VIEW a WITH (ttl = '1d') AS SELECT 1", "there are key and shape"),
+        ("CREATE MATERIALIZED VIEW a WITH (life = '1d') AS SELECT 1", "there are key, shape and ttl"),
+        ("CREATE MATERIALIZED VIEW a WITH (ttl = '1d') AS SELECT 1", "such as '36 hours'"),
+        ("CREATE MATERIALIZED VIEW a WITH (ttl = '1 month') AS SELECT 1", "such as '36 hours'"),
+        ("CREATE MATERIALIZED VIEW a WITH (ttl = '59 minutes') AS SELECT 1", "from 1 hour to 3650 days"),
+        ("CREATE MATERIALIZED VIEW a WITH (ttl = '9999999999999999 days') AS SELECT 1", "such as '36 hours'"),
         ("CREATE MATERIALIZED VIEW a WITH (key = 'x,,y') AS SELECT 1", "distinct columns"),
         ("CREATE MATERIALIZED VIEW a WITH (key = 7) AS SELECT 1", "quoted text"),
         ("CREATE MATERIALIZED VIEW a WITH (shape = 'round') AS SELECT 1", "there are window, keyed, fold and snapshot"),

@@ -27,6 +27,11 @@ pub trait FoldFunction: fmt::Debug + Send + Sync + 'static {
     /// The state of a key that was never seen.
     fn start(&self) -> Box<dyn FoldState>;
 
+    /// How far back, in microseconds, a row may still matter to a later one; `None` where the whole past does.
+    fn reach_micros(&self) -> Option<i64> {
+        None
+    }
+
     /// A state out of the bytes of [`FoldState::save`]; `None` where they are not one of this function.
     fn load(&self, bytes: &[u8]) -> Option<Box<dyn FoldState>>;
 }

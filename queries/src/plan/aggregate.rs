@@ -3,17 +3,20 @@
 use super::planner::Planner;
 use super::scope::Scope;
 use super::trace::{bare, trace};
-use super::window::{self, Spans};
-use super::{Compiled, EVENTS, PANES, output, predicate, rank, refuse};
+use super::window::{self, Spans, Windows};
+use super::{Compiled, EVENTS, PANES, output, predicate, rank, refuse, ttl};
 use crate::definition::Shape;
 use crate::error::{Error, Result};
-use crate::run::Prepared;
+use crate::explain::{Explained, kept_by, span};
+use crate::functions::newest_event::NEWEST_EVENT;
+use crate::run::{Prepared, VIEW_MEMORY_BYTES_MAX};
 use crate::run::aggregate::{AggregateQuery, STATE};
 use crate::run::source::SourceExec;
 use afferent_engine::event::EventKind;
 use afferent_engine::query::{KeyedProgram, Program, WindowProgram, WindowQuery, WindowSource};
 use afferent_engine::schema::TableName;
-use arrow::datatypes::SchemaRef;
+use afferent_engine::time::PANE_MS;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::Column;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
@@ -39,6 +42,7 @@ pub(super) fn compile(planner: &Planner, scope: &Scope<'_>, relation: &str, span
             refuse::aggregate(scope, call)?;
         }
     }
+    let key = key(scope, plan, aggregate)?;
     let windows = match scope.shape {
         Shape::Window => Some(window::windows(scope, plan, relation, aggregate, &groups)?),
         _ => None,
@@ -48,18 +52,28 @@ pub(super) fn compile(planner: &Planner, scope: &Scope<'_>, relation: &str, span
             rank::check(scope, node, aggregate, windows.group)?;
         }
     }
-    let key = key(scope, plan, aggregate)?;
-    let optimized = planner.optimized(plan)?;
+    let ttl_ms = scope.definition.ttl_ms;
+    let optimized = match ttl_ms {
+        Some(_) => planner.optimized(&ttl::with_newest_event(plan, relation)?)?,
+        None => planner.optimized(plan)?,
+    };
     let rows = rows_of(planner, scope, relation, &optimized)?;
-    let (tabled, schema) = output::tabled(&planner.view, optimized.clone())?;
-    let query: Arc<dyn WindowQuery> = Arc::new(split(planner, relation, rows, &planner.physical(&tabled)?, &schema)?);
+    let (tabled, full) = output::tabled(&planner.view, optimized.clone())?;
+    let width = plan.schema().fields().len();
+    let schema = Arc::new(Schema::new(full.fields().iter().take(width).cloned().collect::<Vec<_>>()));
+    let query = split(planner, relation, rows, &planner.physical(&tabled)?, &full, &schema)?;
+    let mut explained = Explained::default();
+    let described = describe(scope, aggregate, &query, windows);
+    let query: Arc<dyn WindowQuery> = Arc::new(query);
     let program = match windows {
         Some(windows) => {
             let source = if scope.views.contains(relation) {
                 window::fit(scope, relation, spans, windows)?;
                 WindowSource::View(TableName::new(relation))
             } else {
-                WindowSource::Panes { metrics: predicate::texts_of(planner, &optimized, relation, "metric")? }
+                let metrics = predicate::texts_of(planner, &optimized, relation, "metric")?;
+                explained.say("metrics", listed(metrics.iter().flatten().map(String::as_str), metrics.is_none()));
+                WindowSource::Panes { metrics }
             };
             Program::Window(WindowProgram { source, window_ms: windows.window_ms, every_ms: windows.every_ms, query })
         }
@@ -68,10 +82,57 @@ pub(super) fn compile(planner: &Planner, scope: &Scope<'_>, relation: &str, span
                 Some(texts) => Some(texts.iter().map(|t| kind(scope, t)).collect::<Result<BTreeSet<_>>>()?),
                 None => None,
             };
-            Program::Keyed(KeyedProgram { kinds, ttl_ms: None, query })
+            explained.say("kinds", listed(kinds.iter().flatten().map(|k| k.as_str()), kinds.is_none()));
+            Program::Keyed(KeyedProgram { kinds, ttl_ms, query })
         }
     };
-    Ok(Compiled { program, schema, key })
+    explained.append(described);
+    Ok(Compiled { shape: scope.shape, explained, program, schema, key })
+}
+
+fn listed<'a>(texts: impl Iterator<Item = &'a str>, all: bool) -> String {
+    match (all, texts.collect::<Vec<_>>().join(", ")) {
+        (true, _) => "all".to_owned(),
+        (false, none) if none.is_empty() => "none: no row meets the conditions".to_owned(),
+        (false, texts) => texts,
+    }
+}
+
+/// What is computed, kept, and for how long.
+fn describe(scope: &Scope<'_>, aggregate: &Aggregate, query: &AggregateQuery, windows: Option<Windows>) -> Explained {
+    let mut says = Explained::default();
+    if let Some(windows) = windows {
+        says.say("windows", format!("of {}, one starting every {}", span(windows.window_ms), span(windows.every_ms)));
+    }
+    says.plan("partial", &query.partial);
+    says.plan("merge", &query.merge);
+    says.plan("finish", &query.finish);
+    says.columns("state", &query.partial.schema());
+    match (windows, scope.definition.ttl_ms) {
+        (Some(w), _) if w.window_ms == PANE_MS => {
+            says.say("retention", "no state of final rows: a window of one pane is computed when the pane is final");
+        }
+        (Some(w), _) => {
+            let buckets = w.window_ms / w.every_ms;
+            let kept = format!("one state per {} of event time, at most {} of them, until the last window that holds it is final", span(w.every_ms), buckets + 1);
+            says.say("retention", kept);
+        }
+        (None, Some(ttl_ms)) => {
+            let kept = "one state per key; a key leaves when its newest event is older than the time-to-live, and a later event starts it anew";
+            says.say("retention", kept);
+            says.say("ttl", span(ttl_ms));
+        }
+        (None, None) => says.say("retention", "one state per key, for ever; WITH (ttl = '30 days') lets keys leave that long after their newest event"),
+    }
+    says.say("memory", format!("at most {} MiB while a plan runs", VIEW_MEMORY_BYTES_MAX >> 20));
+    for call in &aggregate.aggr_expr {
+        if let Expr::AggregateFunction(function) = bare(call)
+            && let Some(kept) = kept_by(function.func.name(), function.params.distinct)
+        {
+            says.say("sketch", format!("{call}: {kept}"));
+        }
+    }
+    says
 }
 
 /// The columns of the relation as its rows are handed over.
@@ -151,7 +212,7 @@ fn key(scope: &Scope<'_>, plan: &LogicalPlan, aggregate: &Aggregate) -> Result<V
 type Node = Arc<dyn ExecutionPlan>;
 
 /// Cuts a physical plan at its aggregation into partial, merge and finish.
-fn split(planner: &Planner, relation: &str, stream: SchemaRef, plan: &Node, schema: &SchemaRef) -> Result<AggregateQuery> {
+fn split(planner: &Planner, relation: &str, stream: SchemaRef, plan: &Node, full: &SchemaRef, schema: &SchemaRef) -> Result<AggregateQuery> {
     let mut aggregates = Vec::new();
     gather(plan, relation, &mut aggregates);
     let (Some(top), Some(low)) = (aggregates.first(), aggregates.last()) else {
@@ -168,6 +229,7 @@ fn split(planner: &Planner, relation: &str, stream: SchemaRef, plan: &Node, sche
     };
     let partial: Node =
         Arc::new(AggregateExec::try_new(AggregateMode::Partial, group, calls.clone(), filters, input, Arc::clone(&rows)).map_err(failed)?);
+    let newest = newest_column(low).map_err(failed)?;
     let state_name: Arc<str> = STATE.into();
     let state: Node = Arc::new(SourceExec::new(Arc::clone(&state_name), &partial.schema(), None).map_err(failed)?);
     let again = |mode: AggregateMode| -> Result<Node> {
@@ -186,8 +248,22 @@ fn split(planner: &Planner, relation: &str, stream: SchemaRef, plan: &Node, sche
         state_name,
         partial: Prepared::new(&what("partial"), partial, Arc::clone(runner))?,
         merge: Prepared::new(&what("merge"), merge, Arc::clone(runner))?,
-        finish: Prepared::new(&what("finish"), finish, Arc::clone(runner))?.with_schema(Arc::clone(schema)),
+        finish: Prepared::new(&what("finish"), finish, Arc::clone(runner))?.with_schema(Arc::clone(full)),
+        newest,
+        result: Arc::clone(schema),
     })
+}
+
+/// The column of the state that holds the newest event's time.
+fn newest_column(aggregate: &AggregateExec) -> datafusion::error::Result<Option<usize>> {
+    let mut column = aggregate.group_expr().num_group_exprs();
+    for call in aggregate.aggr_expr() {
+        if call.fun().name() == NEWEST_EVENT {
+            return Ok(Some(column));
+        }
+        column += call.state_fields()?.len();
+    }
+    Ok(None)
 }
 
 fn as_aggregate(node: &Node) -> Result<&AggregateExec> {

@@ -3,11 +3,11 @@
 use super::planner::Planner;
 use super::scope::Scope;
 use super::trace::{bare, is_column, spelled};
-use super::{Compiled, WINDOW_START, output, refuse};
+use super::{Compiled, WINDOW_START, frames, output, refuse};
 use crate::error::{Error, Result};
+use crate::explain::{Explained, span};
 use crate::functions;
-use crate::functions::tumble::scalar_micros;
-use crate::run::fold::{FoldColumn, FoldPlan, FrameColumn, Lane, PlannedFold, Stage, Track};
+use crate::run::fold::{KEYS_MAX, FoldColumn, FoldPlan, FrameColumn, Lane, PlannedFold, Stage, Track};
 use crate::run::frame::FrameShape;
 use crate::run::keys::KeyCodec;
 use crate::run::source::SourceTable;
@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::{Column, DFSchema};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionDefinition};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Window, WindowFrameBound, WindowFrameUnits, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Window, WindowFrameUnits, cast};
 use std::sync::Arc;
 
 /// The part of the planner's result that one fold needs.
@@ -40,10 +40,32 @@ pub(super) fn compile(planner: &Planner, scope: &Scope<'_>, view: &str, plan: &L
         top: planner.prepared(&tabled)?.with_schema(Arc::clone(&schema)),
         top_relation: relation,
     };
+    let memory_ms = fold.reach_micros().map(|micros| micros.div_euclid(1000) + i64::from(micros % 1000 != 0));
+    let explained = describe(&described, memory_ms, &fold);
     let fold = Arc::new(fold);
     let make = move || Box::new(PlannedFold::new(Arc::clone(&fold))) as Box<dyn Fold>;
-    let program = FoldProgram { input: TableName::new(view), memory_ms: None, make: Arc::new(make) };
-    Ok(Compiled { program: Program::Fold(program), schema, key })
+    let program = FoldProgram { input: TableName::new(view), memory_ms, make: Arc::new(make) };
+    Ok(Compiled { shape: scope.shape, explained, program: Program::Fold(program), schema, key })
+}
+
+/// What is computed, kept, and for how long.
+fn describe(functions: &str, memory_ms: Option<i64>, fold: &FoldPlan) -> Explained {
+    let mut says = Explained::default();
+    for stage in &fold.stages {
+        says.plan("partial", &stage.below);
+    }
+    for function in functions.lines() {
+        says.say("step", function);
+    }
+    says.plan("finish", &fold.top);
+    says.say("state", "per key of PARTITION BY: running totals, the past rows that a frame still holds, and what each fold function remembers");
+    let (kept, memory) = match memory_ms {
+        Some(reach) => (format!("a key leaves {} after its newest row", span(reach)), format!("a row matters to later ones for {}", span(reach))),
+        None => ("every key, for ever".to_owned(), "a row may matter to every later one".to_owned()),
+    };
+    says.say("retention", format!("{kept}; at most {KEYS_MAX} keys"));
+    says.say("memory", memory);
+    says
 }
 
 /// The input view's key, by the names it has in the output.
@@ -184,7 +206,7 @@ impl<'a> Layout<'a> {
         if call.params.filter.is_some() || call.params.distinct || call.params.null_treatment.is_some() {
             return Err(scope.refused(
                 format!("FILTER, DISTINCT or IGNORE NULLS in {name}(...) OVER"),
-                "a frame adds every row of its range",
+                "a frame takes every row of its range",
                 "write SUM(CASE WHEN condition THEN x ELSE 0 END)",
             ));
         }
@@ -201,38 +223,58 @@ impl<'a> Layout<'a> {
             self.tracks.len() - 1
         });
         match &call.fun {
-            WindowFunctionDefinition::AggregateUDF(_) if matches!(name.as_str(), "sum" | "count") => self.frame(track, index, &name, call),
+            WindowFunctionDefinition::AggregateUDF(_) if self.adds_integers(&name, call)? => self.frame(track, index, &name, call),
+            WindowFunctionDefinition::AggregateUDF(_) if frames::op(&name).is_some() => {
+                let frame = frames::sliding(self.scope, self.view, self.planner.view_key(self.view), self.window, call)?;
+                let args = vec![self.column(frame.argument), self.width()];
+                self.fold(track, FoldColumn { column: index, function: Arc::new(frame.function), args });
+                Ok(())
+            }
+            WindowFunctionDefinition::WindowUDF(_) if name == "lag" => {
+                let frame = frames::lag(self.scope, self.view, self.planner.view_key(self.view), self.window, call)?;
+                let args = vec![self.column(frame.argument)];
+                self.fold(track, FoldColumn { column: index, function: Arc::new(frame.function), args });
+                Ok(())
+            }
+            WindowFunctionDefinition::WindowUDF(_) if name == "lead" => Err(scope.refused(
+                "LEAD(...) OVER",
+                "the row after the newest has not come yet, so no row could ever be final",
+                "write LAG and read the view from the later row's side, or WITH (shape = 'snapshot', key = '...') over the rows there are",
+            )),
             WindowFunctionDefinition::WindowUDF(function) if functions::fold::of_window(function).is_some() => {
                 let Some(function) = functions::fold::of_window(function) else { return Ok(()) };
                 let args = call.params.args.iter().map(|a| self.column(a.clone())).collect();
-                if let Some(track) = self.tracks.get_mut(track) {
-                    track.folds.push(FoldColumn { column: index, function, args });
-                }
+                self.fold(track, FoldColumn { column: index, function, args });
                 Ok(())
             }
             _ => Err(scope.refused(
                 format!("{name}(...) OVER"),
-                "continuous frames know SUM and COUNT over integers and the fold functions",
-                "write SUM and COUNT (an average is their quotient), or compute it anew each time with WITH (shape = 'snapshot', key = '...')",
+                "continuous frames know SUM, COUNT, AVG, MIN, MAX, LAG and the fold functions",
+                "write one of those, rank within a window in the view below, or compute it anew each time with WITH (shape = 'snapshot', key = '...')",
             )),
         }
     }
 
+    fn fold(&mut self, track: usize, column: FoldColumn) {
+        if let Some(track) = self.tracks.get_mut(track) {
+            track.folds.push(column);
+        }
+    }
+
+    /// True for SUM over integers and COUNT in a range of time: running totals that need no values.
+    fn adds_integers(&self, name: &str, call: &WindowFunction) -> Result<bool> {
+        let ranged = call.params.window_frame.units == WindowFrameUnits::Range;
+        Ok(match (name, call.params.args.first()) {
+            ("count", _) => ranged,
+            ("sum", Some(arg)) => ranged && self.kind(arg)?.is_signed_integer(),
+            _ => false,
+        })
+    }
+
     fn frame(&mut self, track: usize, index: usize, name: &str, call: &WindowFunction) -> Result<()> {
-        let range = self.range(name, call)?;
-        let argument = call.params.args.first().cloned();
-        let lane = match (name, argument) {
-            ("sum", Some(arg)) => {
-                let kind = self.kind(&arg)?;
-                if !kind.is_signed_integer() {
-                    return Err(self.scope.refused(
-                        format!("SUM({arg}) OVER"),
-                        format!("frames add integers, which leave a sum as exactly as they entered it, and this is {kind}"),
-                        "cast it: SUM(CAST(round(x * 1000) AS BIGINT)) and divide afterwards",
-                    ));
-                }
-                Lane::Sum(self.column(cast(arg, DataType::Int64)))
-            }
+        let range = frames::range(self.scope, name, call)?;
+        let lane = match (name, call.params.args.first().cloned()) {
+            ("sum", Some(arg)) => Lane::Sum(self.column(cast(arg, DataType::Int64))),
             (_, None) | (_, Some(Expr::Literal(..))) => Lane::Rows,
             (_, Some(arg)) => Lane::Present(self.column(arg)),
         };
@@ -242,27 +284,6 @@ impl<'a> Layout<'a> {
         draft.shape.lanes = draft.lanes.len();
         draft.frames.push(FrameColumn { column: index, range, lane, sums: name == "sum" });
         Ok(())
-    }
-
-    /// How far back a frame reaches, microseconds; `None` to the beginning.
-    fn range(&self, name: &str, call: &WindowFunction) -> Result<Option<i64>> {
-        let frame = &call.params.window_frame;
-        let wrong = || {
-            self.scope.refused(
-                format!("{name}(...) OVER (... {frame})"),
-                "frames are ranges of time that end with the current row",
-                "write RANGE BETWEEN INTERVAL '7 days' PRECEDING AND CURRENT ROW (days, hours, minutes; no months)",
-            )
-        };
-        if frame.units != WindowFrameUnits::Range || frame.end_bound != WindowFrameBound::CurrentRow {
-            return Err(wrong());
-        }
-        match &frame.start_bound {
-            WindowFrameBound::CurrentRow => Ok(Some(0)),
-            WindowFrameBound::Preceding(value) if value.is_null() => Ok(None),
-            WindowFrameBound::Preceding(value) => scalar_micros(value).filter(|m| *m >= 0).map(Some).ok_or_else(wrong),
-            WindowFrameBound::Following(_) => Err(wrong()),
-        }
     }
 
     /// Plans the rows below and fixes the layout.

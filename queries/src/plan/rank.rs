@@ -39,7 +39,9 @@ fn call_fits(scope: &Scope<'_>, input: &LogicalPlan, call: &WindowFunction, aggr
         return Err(scope.refused(format!("{name}(...) OVER"), "it follows a key from window to window", instead));
     }
     let aggregates = matches!(&call.fun, WindowFunctionDefinition::AggregateUDF(_));
-    let frame_of_peers = aggregates && call.params.window_frame.units == WindowFrameUnits::Range;
+    let frame = &call.params.window_frame;
+    let everything = frame.start_bound.is_unbounded() && frame.end_bound.is_unbounded();
+    let frame_of_peers = aggregates && (frame.units == WindowFrameUnits::Range || everything);
     if PEERS_ALIKE.contains(&name.as_str()) || (frame_of_peers && !refuse::by_order(&name)) {
         return Ok(());
     }

@@ -55,6 +55,18 @@ pub(super) fn refused(view: &str, clause: impl Into<String>, why: impl Into<Stri
     Error::Refused { view: view.to_owned(), clause: clause.into(), why: why.into(), instead: instead.into() }
 }
 
+/// Refuses a time-to-live where rows have an end of their own.
+pub(super) fn ttl(scope: &Scope<'_>) -> Result<()> {
+    if scope.definition.ttl_ms.is_none() || scope.shape == Shape::Keyed {
+        return Ok(());
+    }
+    Err(scope.refused(
+        "WITH (ttl = '...')",
+        format!("a {} view's rows do not wait for events: only a keyed view over events has keys that can grow old", scope.shape),
+        "leave the option out; how long rows are kept in the lake is the table's retention",
+    ))
+}
+
 /// Refuses functions that give another answer each time.
 pub(super) fn functions(scope: &Scope<'_>, plan: &LogicalPlan) -> Result<()> {
     let mut found: Option<Error> = None;

@@ -4,6 +4,7 @@ use super::planner::Planner;
 use super::scope::Scope;
 use super::{Compiled, output, trace};
 use crate::error::Result;
+use crate::explain::Explained;
 use crate::run::snapshot::Snapshot;
 use afferent_engine::query::{Program, SnapshotProgram};
 use afferent_engine::schema::TableName;
@@ -19,7 +20,10 @@ pub(super) fn compile(planner: &Planner, scope: &Scope<'_>, plan: &LogicalPlan) 
     let (tabled, schema) = output::tabled(&planner.view, planner.optimized(plan)?)?;
     let inputs = scope.views.iter().map(|v| Ok((Arc::from(v.as_str()), TableName::new(v), planner.view_schema(v)?))).collect::<Result<_>>()?;
     let prepared = planner.prepared(&tabled)?.with_schema(Arc::clone(&schema));
+    let mut explained = Explained::default();
+    explained.plan("query", &prepared);
+    explained.say("retention", "no state: computed from the current rows of what it reads whenever they change");
     let query = Snapshot { inputs, plan: prepared, instant: Mutex::new(planner.instant.clone()) };
     let program = SnapshotProgram { inputs: scope.views.iter().map(|v| TableName::new(v)).collect(), query: Arc::new(query) };
-    Ok(Compiled { program: Program::Snapshot(program), schema, key })
+    Ok(Compiled { shape: scope.shape, explained, program: Program::Snapshot(program), schema, key })
 }

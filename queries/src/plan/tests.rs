@@ -1,6 +1,8 @@
 //! Shapes, keys and metrics read off queries; and every refusal with its sentence.
 #![allow(clippy::unwrap_used)]
 
+mod explained;
+
 use super::*;
 use crate::run::fixture::dimensions;
 use afferent_engine::error::ErrorKind;
@@ -269,14 +271,22 @@ fn refuses_keys_folds_and_snapshots_that_cannot_stream() {
         ),
         ("", "SELECT fingerprint, LAST_VALUE(status) AS s FROM events GROUP BY 1".to_owned(), "last_value", "ORDER BY time, sequence"),
         ("", "SELECT COUNT(*) AS n FROM events".to_owned(), "no GROUP BY", "identify a row"),
+        ("WITH (ttl = '1 day')", "SELECT tumble(window_start, INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(), "WITH (ttl", "retention"),
+        ("WITH (ttl = '1 day', key = 'service')", "SELECT service, COUNT(*) AS n FROM traffic GROUP BY 1".to_owned(), "WITH (ttl", "retention"),
         ("", "SELECT e.fingerprint, COUNT(*) AS n FROM events e, panes p GROUP BY 1".to_owned(), "more than one of panes", "view of its own"),
-        ("", frame("AVG(good)", usual), "avg(...) OVER", "SUM and COUNT"),
-        ("", frame("SUM(ratio)", usual), "SUM(traffic.ratio) OVER", "CAST("),
+        ("", frame("stddev(good)", usual), "stddev(...) OVER", "AVG, MIN, MAX, LAG"),
+        ("", frame("LEAD(good)", usual), "LEAD(...) OVER", "has not come yet"),
+        ("", frame("MIN(service)", usual), "min(traffic.service) OVER", "BIGINT or DOUBLE"),
+        ("", frame("SUM(ratio)", "ORDER BY window_start"), "without service in PARTITION BY", "in any order"),
+        ("", frame("LAG(good)", "ORDER BY window_start"), "without service in PARTITION BY", "in any order"),
+        ("", frame("LAG(good, 2000)", usual), "LAG(...) OVER", "0 to 1440 rows"),
+        ("", frame("MAX(good)", &format!("{usual} RANGE BETWEEN INTERVAL '32 days' PRECEDING AND CURRENT ROW")), "OVER", "at most 31 days"),
+        ("", frame("SUM(good)", &format!("{usual} ROWS BETWEEN 10081 PRECEDING AND CURRENT ROW")), "OVER", "at most 10080 rows"),
+        ("", frame("SUM(good)", &format!("{usual} ROWS BETWEEN 2 PRECEDING AND 2 FOLLOWING")), "OVER", "end with the current row"),
         ("", frame("ROW_NUMBER()", usual), "row_number(...) OVER", "shape = 'snapshot'"),
         ("", frame("SUM(good)", "PARTITION BY service"), "ORDER BY (nothing)", "ORDER BY window_start"),
         ("", frame("SUM(good)", "PARTITION BY service ORDER BY window_start DESC"), "inside OVER", "ORDER BY window_start"),
         ("", frame("SUM(good)", "PARTITION BY service ORDER BY good"), "inside OVER", "order of window_start"),
-        ("", frame("SUM(good)", &format!("{usual} ROWS BETWEEN 5 PRECEDING AND CURRENT ROW")), "ROWS", "RANGE BETWEEN"),
         ("", frame("SUM(good)", &format!("{usual} RANGE BETWEEN INTERVAL '1 month' PRECEDING AND CURRENT ROW")), "OVER", "no months"),
         (
             "",

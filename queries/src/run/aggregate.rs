@@ -5,12 +5,18 @@ use super::{Prepared, one_batch};
 use crate::error::{Error, Result};
 use afferent_engine::error::Result as EngineResult;
 use afferent_engine::query::WindowQuery;
-use arrow::datatypes::SchemaRef;
+use afferent_engine::time::EventTime;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use std::sync::Arc;
 
 /// The name under which the plans of [`AggregateQuery::merge`] and [`AggregateQuery::finish`] read states.
 pub(crate) const STATE: &str = "state";
+
+/// Values that one group may keep for one aggregate: of COUNT(DISTINCT ...), median, percentile_cont, array_agg.
+pub(crate) const VALUES_PER_GROUP_MAX: usize = 1_000_000;
 
 /// The three plans of one aggregation.
 #[derive(Debug)]
@@ -22,6 +28,10 @@ pub(crate) struct AggregateQuery {
     pub(crate) partial: Prepared,
     pub(crate) merge: Prepared,
     pub(crate) finish: Prepared,
+    /// The column of the state that holds the time of a group's newest event, of views with a time-to-live; `finish` gives it last.
+    pub(crate) newest: Option<usize>,
+    /// Columns of the result.
+    pub(crate) result: SchemaRef,
 }
 
 impl AggregateQuery {
@@ -40,6 +50,24 @@ impl AggregateQuery {
         };
         states.iter().filter(|s| s.num_rows() > 0).map(fit).collect()
     }
+
+    /// Refuses a state in which a group keeps more values than it may.
+    fn bounded(&self, state: RecordBatch) -> Result<RecordBatch> {
+        let longest = |column: &ArrayRef| {
+            let lists = column.as_list_opt::<i32>()?;
+            (0..lists.len()).map(|row| lists.value_length(row)).max()
+        };
+        let kept = state.columns().iter().filter_map(longest).max().unwrap_or(0);
+        if usize::try_from(kept).is_ok_and(|kept| kept > VALUES_PER_GROUP_MAX) {
+            return Err(Error::ViewLimit {
+                what: self.partial.what().to_owned(),
+                limit: "values kept by one group",
+                value: VALUES_PER_GROUP_MAX,
+                hint: "write approx_distinct for COUNT(DISTINCT ...), approx_percentile_cont for median and percentile_cont, or group by more columns",
+            });
+        }
+        Ok(state)
+    }
 }
 
 impl WindowQuery for AggregateQuery {
@@ -48,7 +76,7 @@ impl WindowQuery for AggregateQuery {
         if rows.is_empty() {
             return Ok(RecordBatch::new_empty(self.partial.schema()));
         }
-        Ok(self.partial.run(Inputs::one(&self.relation, rows))?)
+        Ok(self.bounded(self.partial.run(Inputs::one(&self.relation, rows))?)?)
     }
 
     fn merge(&self, states: &[RecordBatch]) -> EngineResult<RecordBatch> {
@@ -58,15 +86,30 @@ impl WindowQuery for AggregateQuery {
             return Ok(one_batch(&self.partial.schema(), states)?);
         }
         let merged = self.merge.run(Inputs::one(&self.state_name, states))?;
-        Ok(merged.with_schema(self.partial.schema())?)
+        Ok(self.bounded(merged.with_schema(self.partial.schema())?)?)
     }
 
     fn finish(&self, states: &[RecordBatch]) -> EngineResult<RecordBatch> {
         let states = self.states(states)?;
         if states.is_empty() {
-            return Ok(RecordBatch::new_empty(self.finish.schema()));
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.result)));
         }
-        Ok(self.finish.run(Inputs::one(&self.state_name, states))?)
+        let rows = self.finish.run(Inputs::one(&self.state_name, states))?;
+        let columns = rows.columns().get(..self.result.fields().len()).unwrap_or_default().to_vec();
+        Ok(RecordBatch::try_new(Arc::clone(&self.result), columns)?)
+    }
+
+    fn expire(&self, state: &RecordBatch, before: EventTime) -> EngineResult<RecordBatch> {
+        let Some(newest) = self.newest else { return Ok(state.clone()) };
+        let Some(state) = self.states(std::slice::from_ref(state))?.pop() else {
+            return Ok(RecordBatch::new_empty(self.partial.schema()));
+        };
+        let Some(times) = state.columns().get(newest).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>()) else {
+            return Err(Error::Internal(format!("{}: no column of newest events", self.partial.what())).into());
+        };
+        let bound = before.micros();
+        let kept: BooleanArray = times.iter().map(|time| Some(time.is_some_and(|t| t >= bound))).collect();
+        Ok(filter_record_batch(&state, &kept)?)
     }
 }
 

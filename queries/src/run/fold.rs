@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Keys that one fold may hold.
-const KEYS_MAX: usize = 1_000_000;
+pub(crate) const KEYS_MAX: usize = 1_000_000;
 /// First bytes of a saved state: a name and its version.
 const MAGIC: &[u8] = b"afferent fold 1";
 
@@ -33,6 +33,15 @@ pub(crate) struct FoldPlan {
     pub(crate) stages: Vec<Stage>,
     pub(crate) top: Prepared,
     pub(crate) top_relation: Arc<str>,
+}
+
+impl FoldPlan {
+    /// How far back, in microseconds, a row may still matter to a later one; `None` where the whole past does.
+    pub(crate) fn reach_micros(&self) -> Option<i64> {
+        let longest = |stage: &Stage| stage.tracks.iter().map(Track::reach).try_fold(0, |longest: i64, reach| reach.map(|r| r.max(longest)));
+        // What one stage reaches back for, the one below it has reached back for.
+        self.stages.iter().map(longest).try_fold(0_i64, |sum, reach| reach.map(|r| sum.saturating_add(r)))
+    }
 }
 
 /// Rows from below, and the window functions computed over them.
@@ -239,6 +248,11 @@ struct Slots {
 }
 
 impl Track {
+    /// How far back, in microseconds, a row may still matter to a later one; `None` where the whole past does.
+    pub(crate) fn reach(&self) -> Option<i64> {
+        self.folds.iter().map(|f| f.function.reach_micros()).try_fold(self.shape.reach()?, |longest, reach| reach.map(|r| r.max(longest)))
+    }
+
     fn slots(&self, batch: &RecordBatch) -> EngineResult<Slots> {
         let columns: Vec<ArrayRef> = self.keys.iter().map(|k| Arc::clone(batch.column(*k))).collect();
         let mut index: HashMap<Key, usize> = HashMap::new();
@@ -299,7 +313,7 @@ impl Track {
             let frames = Frames { progress: work.progress, tape: work.tail };
             state.keys.insert(key, KeyState { frames, folds: work.folds });
         }
-        if let (Some(newest), Some(reach), true) = (newest, self.shape.reach(), self.folds.is_empty()) {
+        if let (Some(newest), Some(reach)) = (newest, self.reach()) {
             state.keys.retain(|_, s| s.frames.progress.newest().is_none_or(|t| t >= newest.saturating_sub(reach)));
         }
     }

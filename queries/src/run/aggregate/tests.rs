@@ -11,7 +11,7 @@ use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
 use std::sync::Arc;
 
-const WINDOWS: &[&str] = [
+const WINDOWS: &[&str] = &[
     "SELECT tumble(window_start, INTERVAL '1 minute') AS window_start, service, COUNT(*) AS n, SUM(count) AS samples, SUM(increase) AS inc FROM panes GROUP BY service, tumble(window_start, INTERVAL '1 minute')",
     "SELECT service, date_bin(INTERVAL '5 minutes', window_start) AS window_start, MIN(min) AS lo, MAX(max) AS hi, AVG(last) AS mean FROM panes WHERE metric = 'node_load1' GROUP BY 1, 2",
     "SELECT tumble(window_start, INTERVAL '2 minutes') AS window_start, SUM(increase) FILTER (WHERE metric = 'up') AS ups, COUNT(last) AS values FROM panes WHERE metric IN ('up', 'node_load1') GROUP BY 1",
@@ -164,6 +164,107 @@ proptest! {
             check(select, "events", &fixture::events(&rows), &cuts)?;
         }
     }
+}
+
+/// Keyed by fingerprint; the second hides `time` in a subquery, the third filters, joins and unites.
+const EXPIRING: &[&str] = &[
+    "SELECT fingerprint, COUNT(*) AS n, MAX(time) AS newest, LAST_VALUE(status ORDER BY time, sequence) AS status FROM events GROUP BY fingerprint",
+    "WITH e AS (SELECT fingerprint AS f, json_int(attributes, 'input_tokens') AS tokens FROM events) SELECT f AS fingerprint, tokens / n AS mean FROM (SELECT f, SUM(tokens) AS tokens, COUNT(*) AS n FROM e GROUP BY f) x WHERE n > 0",
+    "SELECT u.fingerprint, COUNT(s.layer) AS n FROM (SELECT fingerprint, service FROM events WHERE sequence % 2 = 0 UNION ALL SELECT fingerprint, service FROM events WHERE sequence % 2 = 1) u LEFT JOIN services s ON s.service = u.service GROUP BY u.fingerprint HAVING COUNT(*) > 0",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+
+    /// A key leaves when its newest event is older than the bound, and no other; whatever the split, with the state through bytes.
+    #[test]
+    fn keys_expire_by_their_newest_event(rows in events(), cuts in proptest::collection::vec(any::<usize>(), 0..5), bound in 0..4000i64) {
+        let mut newest = std::collections::BTreeMap::new();
+        for row in &rows {
+            let at: &mut i64 = newest.entry(row.incident).or_insert(row.at);
+            *at = row.at.max(*at);
+        }
+        let all = fixture::events(&rows);
+        let living: Vec<Event> = rows.iter().filter(|r| newest[&r.incident] >= bound).cloned().collect();
+        for select in EXPIRING {
+            let text = format!("CREATE MATERIALIZED VIEW v WITH (key = 'fingerprint', ttl = '2 hours') AS {select}");
+            let view = Compiler::new(&dimensions(), &[]).compile(&Definition::parse("test", &text).unwrap()).unwrap_or_else(|e| panic!("{select}: {e}"));
+            assert!(matches!(&view.program, Program::Keyed(k) if k.ttl_ms == Some(7_200_000)));
+            let query = query(&view);
+            let mut bounds: Vec<usize> = cuts.iter().map(|c| c % (rows.len() + 1)).chain([0, rows.len()]).collect();
+            bounds.sort_unstable();
+            let parts: Vec<RecordBatch> = bounds.windows(2).map(|w| shipped(&query.partial(&[all.slice(w[0], w[1] - w[0])]).unwrap())).collect();
+            let state = shipped(&query.merge(&parts).unwrap());
+            prop_assert_eq!(query.finish(std::slice::from_ref(&state)).unwrap().schema(), view.spec.schema.clone());
+            let before = EventTime(fixture::START / 1000 + bound * 1000);
+            let left = shipped(&query.expire(&state, before).unwrap());
+            prop_assert_eq!(left.schema(), state.schema());
+            // Expiring again takes nothing more, and a state goes on as if the keys had never been.
+            prop_assert_eq!(query.expire(&left, before).unwrap().num_rows(), left.num_rows());
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+            for (state, events) in [(left.clone(), living.clone()), (query.merge(&[left, query.partial(std::slice::from_ref(&all)).unwrap()]).unwrap(), [living.clone(), rows.clone()].concat())] {
+                let relations = vec![("events".to_owned(), vec![fixture::events(&events)])];
+                let want = runtime.block_on(run_once(select, relations, &dimensions(), EventTime(0))).unwrap();
+                same(&[query.finish(&[state]).unwrap()], &want).map_err(|e| TestCaseError::fail(format!("{select}\n{e}")))?;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_group_that_keeps_too_many_values_is_refused_by_name() {
+    let view = view("SELECT tumble(window_start, INTERVAL '1 hour') AS window_start, COUNT(DISTINCT series_id) AS n FROM panes GROUP BY 1");
+    let Program::Window(w) = &view.program else { panic!() };
+    let rows = |from: i64| {
+        let one = fixture::panes(&[Pane { metric: 0, series: 0, minute: 0, count: 1, value: None, service: None }]);
+        let count = 600_000;
+        let places = arrow::array::UInt32Array::from(vec![0; count]);
+        let mut batch = arrow::compute::take_record_batch(&one, &places).unwrap();
+        let mut columns = batch.columns().to_vec();
+        columns[1] = Arc::new(arrow::array::Int64Array::from_iter_values(from..from + count as i64));
+        batch = RecordBatch::try_new(batch.schema(), columns).unwrap();
+        w.query.partial(&[batch]).unwrap()
+    };
+    let (a, b) = (rows(0), rows(300_000));
+    assert_eq!(w.query.merge(&[a.clone(), b]).unwrap().num_rows(), 1);
+    let error = w.query.merge(&[a, rows(600_000)]).unwrap_err();
+    assert_eq!(error.kind(), afferent_engine::error::ErrorKind::Invalid);
+    assert!(error.to_string().contains("limit of 1000000 values kept by one group") && error.to_string().contains("approx_distinct"), "{error}");
+}
+
+/// t-digests merged in many parts stay within the stated error of rank, whatever the distribution.
+#[test]
+fn quantile_sketches_stay_within_their_stated_error() {
+    let quantiles = [0.5, 0.9, 0.95, 0.99, 0.999];
+    let columns: Vec<String> = quantiles.iter().enumerate().map(|(i, q)| format!("approx_percentile_cont({q}) WITHIN GROUP (ORDER BY last) AS q{i}")).collect();
+    let view = view(&format!("SELECT tumble(window_start, INTERVAL '1 hour') AS window_start, {} FROM panes GROUP BY 1", columns.join(", ")));
+    let query = query(&view);
+    let mut worst = [0.0_f64; 5];
+    let shapes: [fn(f64) -> f64; 4] = [|u| u, |u| (-(1.0 - u).ln()).powi(3), |u| (u * 20.0).floor() + u / 100.0, |u| if u < 0.97 { u } else { 1e6 * u }];
+    for shape in shapes {
+        let mut seed = 7_u64;
+        let mut values: Vec<f64> = (0..30_000)
+            .map(|_| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                shape((seed >> 11) as f64 / (1_u64 << 53) as f64)
+            })
+            .collect();
+        let rows: Vec<Pane> = values.iter().map(|v| Pane { metric: 0, series: 0, minute: 0, count: 1, value: Some(*v), service: None }).collect();
+        let states: Vec<RecordBatch> = rows.chunks(500).map(|c| query.partial(&[fixture::panes(c)]).unwrap()).collect();
+        let merged: Vec<RecordBatch> = states.chunks(7).map(|c| shipped(&query.merge(c).unwrap())).collect();
+        let got = query.finish(&[query.merge(&merged).unwrap()]).unwrap();
+        values.sort_by(f64::total_cmp);
+        for (i, q) in quantiles.iter().enumerate() {
+            let column = got.column(i + 1);
+            let value = arrow::array::AsArray::as_primitive::<arrow::datatypes::Float64Type>(column).value(0);
+            let (low, high) = (values.partition_point(|v| *v < value) as f64, values.partition_point(|v| *v <= value) as f64);
+            let (low, high) = (low / values.len() as f64, high / values.len() as f64);
+            worst[i] = worst[i].max((low - q).max(q - high).max(0.0));
+        }
+    }
+    eprintln!("worst errors of rank at {quantiles:?}: {worst:?}");
+    assert!(worst.iter().all(|e| *e <= 0.01), "{worst:?}");
+    assert!(worst[3] <= 0.002 && worst[4] <= 0.001, "{worst:?}");
 }
 
 #[test]

@@ -17,13 +17,17 @@ use std::sync::Arc;
 const INPUT: &str = "CREATE MATERIALIZED VIEW slices AS SELECT service, label(labels, 'instance') AS host, tumble(window_start, INTERVAL '1 minute') AS window_start, \
     SUM(count) AS good, SUM(resets) AS bad, AVG(last) AS ratio FROM panes GROUP BY 1, 2, 3";
 
-const FOLDS: [&str; 6] = [
+const FOLDS: &[&str] = &[
     "SELECT service, host, window_start, SUM(good) OVER w AS good_5m, COUNT(*) OVER w AS n, COUNT(bad) OVER w AS bads FROM slices WINDOW w AS (PARTITION BY service, host ORDER BY window_start RANGE BETWEEN INTERVAL '4 minutes' PRECEDING AND CURRENT ROW)",
     "SELECT service, host, window_start, good, SUM(bad) OVER (PARTITION BY service ORDER BY window_start RANGE BETWEEN INTERVAL '10 minutes' PRECEDING AND CURRENT ROW) AS bad_10m, SUM(good) OVER (PARTITION BY service ORDER BY window_start) AS ever, SUM(good + 1) OVER (PARTITION BY host ORDER BY window_start RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW) AS by_host FROM slices",
     "SELECT x.service AS service, x.host, x.window_start, CAST(x.b AS DOUBLE) / nullif(x.g, 0) AS ratio, s.layer FROM (SELECT *, SUM(good) OVER w AS g, SUM(bad) OVER w AS b FROM slices WHERE good <> 3 WINDOW w AS (PARTITION BY service, host ORDER BY window_start RANGE BETWEEN INTERVAL '2 minutes' PRECEDING AND CURRENT ROW)) x LEFT JOIN services s ON s.service = x.service WHERE x.g > 5",
     "SELECT service, host, window_start, COUNT(*) OVER (ORDER BY window_start RANGE BETWEEN INTERVAL '30 seconds' PRECEDING AND CURRENT ROW) AS peers FROM slices",
     "SELECT service, host, window_start, held_since(ratio, window_start) OVER w AS since, deviation(ratio, 'cpu', window_start) OVER w AS judged, SUM(good) OVER w AS ever FROM slices WINDOW w AS (PARTITION BY service, host ORDER BY window_start)",
     "SELECT service, host, window_start, SUM(n) OVER (PARTITION BY service ORDER BY window_start RANGE BETWEEN INTERVAL '3 minutes' PRECEDING AND CURRENT ROW) AS twice FROM (SELECT service, host, window_start, COUNT(*) OVER (PARTITION BY service, host ORDER BY window_start RANGE BETWEEN INTERVAL '5 minutes' PRECEDING AND CURRENT ROW) AS n FROM slices) y WHERE n > 1",
+    "SELECT service, host, window_start, MIN(good) OVER r AS lo, MAX(ratio) OVER r AS hi, SUM(ratio) OVER r AS total, AVG(ratio) OVER r AS mean, SUM(bad) OVER r AS bads, COUNT(*) OVER r AS n FROM slices WINDOW r AS (PARTITION BY service, host ORDER BY window_start RANGE BETWEEN INTERVAL '5 minutes' PRECEDING AND CURRENT ROW)",
+    "SELECT service, host, window_start, SUM(good) OVER n AS good_4, COUNT(ratio) OVER n AS seen, COUNT(*) OVER n AS n, MIN(ratio) OVER n AS low, MAX(window_start) OVER n AS newest, AVG(ratio) OVER n AS mean, SUM(ratio) OVER (PARTITION BY service, host ORDER BY window_start ROWS UNBOUNDED PRECEDING) AS ever, MAX(good) OVER (PARTITION BY service, host ORDER BY window_start) AS record FROM slices WINDOW n AS (PARTITION BY service, host ORDER BY window_start ROWS BETWEEN 3 PRECEDING AND CURRENT ROW)",
+    "SELECT service, host, window_start, LAG(good) OVER p AS before, ratio - LAG(ratio, 3, 0.5) OVER p AS change, LAG(service || host, 2) OVER p AS who, LAG(window_start, 2) OVER p AS then, LAG(good > 2, 1, false) OVER p AS more FROM slices WINDOW p AS (PARTITION BY host, service ORDER BY window_start)",
+    "SELECT service, host, window_start, MAX(calm) OVER (PARTITION BY service, host ORDER BY window_start ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS calmest FROM (SELECT service, host, window_start, AVG(ratio) OVER (PARTITION BY service, host ORDER BY window_start RANGE BETWEEN INTERVAL '3 minutes' PRECEDING AND CURRENT ROW) AS calm FROM slices) x",
 ];
 
 fn input() -> View {
@@ -124,6 +128,17 @@ proptest! {
             check(select, &slices)?;
         }
     }
+}
+
+#[test]
+fn folds_tell_how_far_back_they_reach() {
+    let memory = |select: &str| match fold(select).0.program {
+        Program::Fold(program) => program.memory_ms,
+        _ => None,
+    };
+    let minute = 60_000;
+    let want = [Some(4 * minute), None, Some(2 * minute), Some(30_000), None, Some(8 * minute), Some(5 * minute), None, None, None];
+    assert_eq!(FOLDS.iter().map(|f| memory(f)).collect::<Vec<_>>(), want);
 }
 
 #[test]

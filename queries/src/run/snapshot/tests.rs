@@ -48,6 +48,7 @@ fn rows(view: &View, minutes: i64) -> RecordBatch {
         new_null_array(fields[4].data_type(), all.len()),
         zeros(),
         zeros(),
+        new_null_array(fields[7].data_type(), all.len()),
     ];
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
 }
