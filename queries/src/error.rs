@@ -92,9 +92,12 @@ impl Error {
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Definition { .. } | Self::Refused { .. } | Self::Statement(_) | Self::Forbidden(_) | Self::Limit { .. } | Self::ViewLimit { .. } => {
-                ErrorKind::Invalid
-            },
+            Self::Definition { .. }
+            | Self::Refused { .. }
+            | Self::Statement(_)
+            | Self::Forbidden(_)
+            | Self::Limit { .. }
+            | Self::ViewLimit { .. } => ErrorKind::Invalid,
             Self::Busy { .. } => ErrorKind::Unavailable,
             Self::Execution(cause) => kind_of(cause),
             Self::State { .. } => ErrorKind::Corrupt,

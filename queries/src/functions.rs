@@ -18,6 +18,7 @@ pub mod llm;
 pub mod matchers;
 pub mod median_interval;
 pub(crate) mod newest_event;
+pub mod novelty;
 pub mod tumble;
 pub mod wilson;
 pub mod zone;
@@ -32,6 +33,7 @@ pub fn scalars() -> Vec<ScalarUDF> {
     vec![
         tumble::tumble(),
         hop::hop(),
+        tumble::session(),
         label::label(),
         label::label_number(),
         label_match::label_match(),
@@ -65,7 +67,11 @@ pub fn aggregates() -> Vec<AggregateUDF> {
 
 /// Every fold function, as window functions that DataFusion can run over whole partitions.
 pub fn windows() -> Vec<WindowUDF> {
-    vec![fold::window_function(Arc::new(deviation::Deviation)), fold::window_function(Arc::new(held_since::HeldSince))]
+    vec![
+        fold::window_function(Arc::new(deviation::Deviation)),
+        fold::window_function(Arc::new(novelty::Novelty)),
+        fold::window_function(Arc::new(held_since::HeldSince)),
+    ]
 }
 
 /// Makes every function known to a session (`&mut SessionContext` or `&mut SessionState`).

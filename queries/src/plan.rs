@@ -95,7 +95,7 @@ impl<'a> Compiler<'a> {
             return Err(Error::definition(&definition.name, "a plain view has no rows of its own; write CREATE MATERIALIZED VIEW"));
         }
         let planner = Planner::new(&definition.name, self.dimensions, self.known, &self.plain)?;
-        let plan = planner.logical(&definition.select)?;
+        let plan = planner.logical(&definition.select).map_err(|cause| refuse::raw_rows(definition).unwrap_or(cause))?;
         output::names_distinct(&definition.name, &plan)?;
         let scope = Scope::of(&planner, definition, &plan)?;
         refuse::functions(&scope, &plan)?;

@@ -20,7 +20,8 @@ pub const WINDOWS_PER_ROW_MAX: i64 = 1_440;
 /// The function's name.
 pub(crate) const HOP: &str = "hop";
 /// How it is written, for errors.
-pub(crate) const EXAMPLE: &str = "hop(window_start, INTERVAL '1 minute', INTERVAL '5 minutes'), first the distance between windows, then their length";
+pub(crate) const EXAMPLE: &str =
+    "hop(window_start, INTERVAL '1 minute', INTERVAL '5 minutes'), first the distance between windows, then their length";
 /// The column of window starts between the two rewritten nodes; no statement can spell it.
 const STARTS: &str = "hop window";
 

@@ -92,7 +92,10 @@ fn hop_counts_a_row_in_every_window_that_holds_it() {
     let sql = "SELECT CAST(hop(at, INTERVAL '2 minutes', INTERVAL '4 minutes') + INTERVAL '4 minutes' AS BIGINT) / 1000000 AS e, COUNT(*) AS c FROM t WHERE n < 50000 GROUP BY hop(at, INTERVAL '2 minutes', INTERVAL '4 minutes') HAVING COUNT(*) > 1 ORDER BY e";
     assert_eq!(hopped(sql).unwrap(), [["120", "2"], ["360", "2"], ["480", "3"]]);
     // As many windows as a row may have, and not one more.
-    assert_eq!(hopped("SELECT COUNT(*) FROM (SELECT hop(at, INTERVAL '1 minute', INTERVAL '1 day') AS s FROM t WHERE n = 1 GROUP BY 1)").unwrap(), [["1440"]]);
+    assert_eq!(
+        hopped("SELECT COUNT(*) FROM (SELECT hop(at, INTERVAL '1 minute', INTERVAL '1 day') AS s FROM t WHERE n = 1 GROUP BY 1)").unwrap(),
+        [["1440"]]
+    );
     for (call, says) in [
         ("hop(at, INTERVAL '1 minute', INTERVAL '1441 minutes')", "the limit is 1440"),
         ("hop(at, INTERVAL '5 minutes', INTERVAL '1 minute')", "first the distance between windows, then their length"),

@@ -16,6 +16,17 @@ pub fn tumble() -> ScalarUDF {
     Scalar { name: "tumble", signature: Signature::any(2, Volatility::Immutable), output: tumble_output, body: tumble_body }.function()
 }
 
+/// The function `session`: a name that says what to write instead.
+pub fn session() -> ScalarUDF {
+    let output = |_: &[DataType]| {
+        plan_err!(
+            "session windows are not computed: a late row could join two sessions that were given out as final; write tumble(window_start, INTERVAL '1 minute') and, in a second view over that one, LAG(window_start) OVER (PARTITION BY key ORDER BY window_start) to see where a gap begins"
+        )
+    };
+    let body = |_: &[ArrayRef], _: usize| exec_err!("session cannot run");
+    Scalar { name: "session", signature: Signature::variadic_any(Volatility::Immutable), output, body }.function()
+}
+
 fn tumble_output(types: &[DataType]) -> Result<DataType> {
     match types {
         [DataType::Timestamp(_, _), DataType::Interval(_)] => Ok(afferent_engine::schema::timestamp()),

@@ -9,9 +9,9 @@ use crate::definition::Shape;
 use crate::error::{Error, Result};
 use crate::explain::{Explained, kept_by, span};
 use crate::functions::newest_event::NEWEST_EVENT;
-use crate::run::{Prepared, VIEW_MEMORY_BYTES_MAX};
 use crate::run::aggregate::{AggregateQuery, STATE};
 use crate::run::source::SourceExec;
+use crate::run::{Prepared, VIEW_MEMORY_BYTES_MAX};
 use afferent_engine::event::EventKind;
 use afferent_engine::query::{KeyedProgram, Program, WindowProgram, WindowQuery, WindowSource};
 use afferent_engine::schema::TableName;
@@ -114,7 +114,11 @@ fn describe(scope: &Scope<'_>, aggregate: &Aggregate, query: &AggregateQuery, wi
         }
         (Some(w), _) => {
             let buckets = w.window_ms / w.every_ms;
-            let kept = format!("one state per {} of event time, at most {} of them, until the last window that holds it is final", span(w.every_ms), buckets + 1);
+            let kept = format!(
+                "one state per {} of event time, at most {} of them, until the last window that holds it is final",
+                span(w.every_ms),
+                buckets + 1
+            );
             says.say("retention", kept);
         }
         (None, Some(ttl_ms)) => {
@@ -122,7 +126,9 @@ fn describe(scope: &Scope<'_>, aggregate: &Aggregate, query: &AggregateQuery, wi
             says.say("retention", kept);
             says.say("ttl", span(ttl_ms));
         }
-        (None, None) => says.say("retention", "one state per key, for ever; WITH (ttl = '30 days') lets keys leave that long after their newest event"),
+        (None, None) => {
+            says.say("retention", "one state per key, for ever; WITH (ttl = '30 days') lets keys leave that long after their newest event")
+        }
     }
     says.say("memory", format!("at most {} MiB while a plan runs", VIEW_MEMORY_BYTES_MAX >> 20));
     for call in &aggregate.aggr_expr {

@@ -7,7 +7,7 @@ use super::{Compiled, WINDOW_START, frames, output, refuse};
 use crate::error::{Error, Result};
 use crate::explain::{Explained, span};
 use crate::functions;
-use crate::run::fold::{KEYS_MAX, FoldColumn, FoldPlan, FrameColumn, Lane, PlannedFold, Stage, Track};
+use crate::run::fold::{FoldColumn, FoldPlan, FrameColumn, KEYS_MAX, Lane, PlannedFold, Stage, Track};
 use crate::run::frame::FrameShape;
 use crate::run::keys::KeyCodec;
 use crate::run::source::SourceTable;

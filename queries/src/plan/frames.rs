@@ -1,9 +1,9 @@
 //! Reading frames over a view's rows: how far back they reach, and which of them keep values. Not their layout.
 
+use super::WINDOW_START;
 use super::refuse;
 use super::scope::Scope;
 use super::trace::is_column;
-use super::WINDOW_START;
 use crate::error::{Error, Result};
 use crate::explain::span;
 use crate::functions::tumble::scalar_micros;
@@ -140,7 +140,9 @@ pub(super) fn lag(scope: &Scope<'_>, view: &str, key: &[String], window: &Window
     };
     let default = match rest.get(1).map(literal) {
         None => ScalarValue::try_from(&kind).map_err(Error::statement)?,
-        Some(value) => value.and_then(|v| v.cast_to(&kind).ok()).ok_or_else(|| refused("its default must be a constant".to_owned(), "write LAG(x, 1, 0)"))?,
+        Some(value) => {
+            value.and_then(|v| v.cast_to(&kind).ok()).ok_or_else(|| refused("its default must be a constant".to_owned(), "write LAG(x, 1, 0)"))?
+        }
     };
     Ok(Folded { argument: argument.clone(), function: Lag { offset, kind, default } })
 }

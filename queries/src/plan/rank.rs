@@ -47,7 +47,8 @@ fn call_fits(scope: &Scope<'_>, input: &LogicalPlan, call: &WindowFunction, aggr
     }
     let ordered = call.params.order_by.iter().filter_map(|o| origin(input, &o.expr, aggregate));
     let told: BTreeSet<usize> = ordered.chain(within).collect();
-    let missing: Vec<String> = (0..aggregate.group_expr.len()).filter(|g| !told.contains(g)).map(|g| aggregate.schema.field(g).name().clone()).collect();
+    let missing: Vec<String> =
+        (0..aggregate.group_expr.len()).filter(|g| !told.contains(g)).map(|g| aggregate.schema.field(g).name().clone()).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use super::scope::Scope;
 use super::trace;
-use crate::definition::Shape;
+use crate::definition::{Definition, Shape};
 use crate::error::{Error, Result};
 use crate::run::instant::AS_OF;
 use datafusion::common::JoinType;
@@ -53,6 +53,20 @@ const NEVER: [&str; 2] = ["grouping", "regr_sxy"];
 /// The error about one clause.
 pub(super) fn refused(view: &str, clause: impl Into<String>, why: impl Into<String>, instead: impl Into<String>) -> Error {
     Error::Refused { view: view.to_owned(), clause: clause.into(), why: why.into(), instead: instead.into() }
+}
+
+/// What to say where a definition names stored rows, which no view reads; `None` where it does not.
+pub(super) fn raw_rows(definition: &Definition) -> Option<Error> {
+    let stored = ["samples", "rollup_1m", "series", "histograms", "exemplars", "late_samples", "dead_letters", "spans"];
+    let select = definition.select.to_lowercase();
+    let named = stored.into_iter().find(|s| definition.reads.contains(*s));
+    let named = named.or_else(|| ["metrics.", "rollup."].into_iter().find(|s| select.contains(s)))?;
+    Some(refused(
+        &definition.name,
+        format!("FROM {named}"),
+        "views do not read stored rows: every sample has been counted in its pane when a view sees it",
+        "read panes, one row per series and minute with count, sum, min, max, first, last, increase and resets: FROM panes WHERE metric = 'name', with label(labels, 'name') for a label",
+    ))
 }
 
 /// Refuses a time-to-live where rows have an end of their own.

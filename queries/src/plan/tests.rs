@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod explained;
+mod questions;
 
 use super::*;
 use crate::run::fixture::dimensions;
@@ -139,18 +140,35 @@ fn windows_overlap_and_read_views() {
     let metrics = |names: &[&str]| WindowSource::Panes { metrics: Some(names.iter().map(|n| (*n).to_owned()).collect()) };
     let traffic = || WindowSource::View(TableName::new("traffic"));
     for (select, want) in [
-        ("SELECT hop(window_start, INTERVAL '1 minute', INTERVAL '1 hour') AS window_start, COUNT(*) AS n FROM panes WHERE metric = 'up' GROUP BY 1", (metrics(&["up"]), 3_600_000, 60_000)),
-        ("SELECT hop(window_start, INTERVAL '1 minute', INTERVAL '1 day') AS window_start, COUNT(*) AS n FROM panes WHERE metric = 'up' GROUP BY 1", (metrics(&["up"]), 86_400_000, 60_000)),
-        ("SELECT tumble(window_start, INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM (SELECT window_start FROM panes WHERE metric = 'a' UNION ALL SELECT window_start FROM panes WHERE metric = 'b') GROUP BY 1", (metrics(&["a", "b"]), 60_000, 60_000)),
-        ("SELECT service, tumble(window_start, INTERVAL '1 hour') AS window_start, SUM(good) AS good FROM traffic GROUP BY 1, 2", (traffic(), 3_600_000, 3_600_000)),
-        ("SELECT service, hop(window_start, INTERVAL '5 minutes', INTERVAL '1 hour') AS window_start, SUM(good) AS good FROM traffic GROUP BY 1, 2", (traffic(), 3_600_000, 300_000)),
+        (
+            "SELECT hop(window_start, INTERVAL '1 minute', INTERVAL '1 hour') AS window_start, COUNT(*) AS n FROM panes WHERE metric = 'up' GROUP BY 1",
+            (metrics(&["up"]), 3_600_000, 60_000),
+        ),
+        (
+            "SELECT hop(window_start, INTERVAL '1 minute', INTERVAL '1 day') AS window_start, COUNT(*) AS n FROM panes WHERE metric = 'up' GROUP BY 1",
+            (metrics(&["up"]), 86_400_000, 60_000),
+        ),
+        (
+            "SELECT tumble(window_start, INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM (SELECT window_start FROM panes WHERE metric = 'a' UNION ALL SELECT window_start FROM panes WHERE metric = 'b') GROUP BY 1",
+            (metrics(&["a", "b"]), 60_000, 60_000),
+        ),
+        (
+            "SELECT service, tumble(window_start, INTERVAL '1 hour') AS window_start, SUM(good) AS good FROM traffic GROUP BY 1, 2",
+            (traffic(), 3_600_000, 3_600_000),
+        ),
+        (
+            "SELECT service, hop(window_start, INTERVAL '5 minutes', INTERVAL '1 hour') AS window_start, SUM(good) AS good FROM traffic GROUP BY 1, 2",
+            (traffic(), 3_600_000, 300_000),
+        ),
     ] {
         assert_eq!(facts(select), want, "{select}");
     }
     // The same over a fold of the view, whose rows stand for the same windows; a key does not make it a snapshot, as_of() and shape do.
     let fold = "CREATE MATERIALIZED VIEW smooth AS SELECT service, window_start, SUM(good) OVER (PARTITION BY service ORDER BY window_start RANGE BETWEEN INTERVAL '5 minutes' PRECEDING AND CURRENT ROW) AS good FROM traffic";
     let hourly = "SELECT service, tumble(window_start, INTERVAL '1 hour') AS window_start, MAX(good) AS good FROM smooth GROUP BY 1, 2";
-    for (options, snapshot) in [("", false), ("WITH (key = 'service, window_start')", false), ("WITH (shape = 'snapshot', key = 'service, window_start')", true)] {
+    for (options, snapshot) in
+        [("", false), ("WITH (key = 'service, window_start')", false), ("WITH (shape = 'snapshot', key = 'service, window_start')", true)]
+    {
         let view = compile_all(&[TRAFFIC, fold, &format!("CREATE MATERIALIZED VIEW v {options} AS {hourly}")]).unwrap().pop().unwrap();
         assert_eq!(matches!(view.program, Program::Snapshot(_)), snapshot, "{options}");
         assert_eq!(matches!(&view.program, Program::Window(w) if w.source == WindowSource::View(TableName::new("smooth"))), !snapshot);
@@ -167,16 +185,19 @@ fn refuses_windows_over_views_and_ranks_that_cannot_stream() {
     };
     let overlapping = "CREATE MATERIALIZED VIEW w AS SELECT hop(window_start, INTERVAL '1 minute', INTERVAL '5 minutes') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1";
     let odd = "CREATE MATERIALIZED VIEW w AS SELECT tumble(window_start, INTERVAL '7 minutes') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1";
-    let current = "CREATE MATERIALIZED VIEW w WITH (key = 'service') AS SELECT service, MAX(window_start) AS window_start FROM traffic GROUP BY service";
-    for (texts, says) in [
-        (vec![overlapping], "counted several times"),
-        (vec![odd], "stand for 7 minutes each"),
-        (vec![TRAFFIC, current], "stand for no windows"),
-    ] {
+    let current =
+        "CREATE MATERIALIZED VIEW w WITH (key = 'service') AS SELECT service, MAX(window_start) AS window_start FROM traffic GROUP BY service";
+    for (texts, says) in
+        [(vec![overlapping], "counted several times"), (vec![odd], "stand for 7 minutes each"), (vec![TRAFFIC, current], "stand for no windows")]
+    {
         let text = of(&texts, &hourly("w"));
         assert!(text.contains(says), "{text}");
     }
-    let rank = |over: &str| format!("SELECT *, {over} AS x FROM (SELECT service, tumble(window_start, INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1, 2) t");
+    let rank = |over: &str| {
+        format!(
+            "SELECT *, {over} AS x FROM (SELECT service, tumble(window_start, INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1, 2) t"
+        )
+    };
     let tumble = "tumble(window_start, INTERVAL '1 minute') AS window_start";
     for (select, clause, instead) in [
         (hourly("traffic").replace("1 hour", "1 month"), "the window's length", "INTERVAL '1 minute'"),
@@ -186,13 +207,54 @@ fn refuses_windows_over_views_and_ranks_that_cannot_stream() {
         (rank("LAG(n) OVER (PARTITION BY service ORDER BY window_start)"), "without PARTITION BY window_start", "second view"),
         (rank("SUM(n) OVER (PARTITION BY window_start ORDER BY n ROWS UNBOUNDED PRECEDING)"), "sum(...) OVER", "service"),
         (rank("held_since(n, window_start) OVER (PARTITION BY window_start ORDER BY service)"), "held_since(...) OVER", "second view"),
-        (format!("SELECT {tumble}, COUNT(*) AS n FROM panes WHERE metric = 'a' GROUP BY 1 UNION ALL SELECT {tumble}, COUNT(*) FROM panes WHERE metric = 'b' GROUP BY 1"), "UNION", "unite the rows before they are aggregated"),
-        (format!("SELECT {tumble}, COUNT(*) AS n FROM (SELECT window_start FROM panes UNION SELECT window_start FROM panes) GROUP BY 1"), "DISTINCT", "UNION ALL for UNION"),
+        (
+            format!(
+                "SELECT {tumble}, COUNT(*) AS n FROM panes WHERE metric = 'a' GROUP BY 1 UNION ALL SELECT {tumble}, COUNT(*) FROM panes WHERE metric = 'b' GROUP BY 1"
+            ),
+            "UNION",
+            "unite the rows before they are aggregated",
+        ),
+        (
+            format!("SELECT {tumble}, COUNT(*) AS n FROM (SELECT window_start FROM panes UNION SELECT window_start FROM panes) GROUP BY 1"),
+            "DISTINCT",
+            "UNION ALL for UNION",
+        ),
         ("SELECT date_trunc('hour', window_start) AS window_start, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(), "date_trunc", "write tumble"),
-        ("SELECT hop(window_start, INTERVAL '5 minutes', INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(), "hop(...) in GROUP BY", "first the distance"),
-        ("SELECT hop(window_start, INTERVAL '1 minute', INTERVAL '2 days') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(), "the limit is 1440", "tumble view"),
-        ("SELECT hop(window_start, INTERVAL '30 seconds', INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(), "the window's length", "whole number of panes"),
-        ("SELECT hop(window_start, INTERVAL '1 minute', INTERVAL '2 minutes') AS w, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(), "no column window_start", "AS window_start"),
+        (
+            "SELECT tumble(time, INTERVAL '1 minute') AS window_start, MAX(value) AS n FROM samples GROUP BY 1".to_owned(),
+            "FROM samples",
+            "FROM panes WHERE metric",
+        ),
+        (
+            "SELECT tumble(time, INTERVAL '1 minute') AS window_start, MAX(value) AS n FROM metrics.\"up\" GROUP BY 1".to_owned(),
+            "FROM metrics.",
+            "FROM panes WHERE metric",
+        ),
+        (
+            "SELECT session(window_start, INTERVAL '5 minutes') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(),
+            "session windows",
+            "LAG(window_start)",
+        ),
+        (
+            "SELECT hop(window_start, INTERVAL '5 minutes', INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(),
+            "hop(...) in GROUP BY",
+            "first the distance",
+        ),
+        (
+            "SELECT hop(window_start, INTERVAL '1 minute', INTERVAL '2 days') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(),
+            "the limit is 1440",
+            "tumble view",
+        ),
+        (
+            "SELECT hop(window_start, INTERVAL '30 seconds', INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(),
+            "the window's length",
+            "whole number of panes",
+        ),
+        (
+            "SELECT hop(window_start, INTERVAL '1 minute', INTERVAL '2 minutes') AS w, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(),
+            "no column window_start",
+            "AS window_start",
+        ),
     ] {
         refused("", &select, clause, instead);
     }
@@ -271,7 +333,12 @@ fn refuses_keys_folds_and_snapshots_that_cannot_stream() {
         ),
         ("", "SELECT fingerprint, LAST_VALUE(status) AS s FROM events GROUP BY 1".to_owned(), "last_value", "ORDER BY time, sequence"),
         ("", "SELECT COUNT(*) AS n FROM events".to_owned(), "no GROUP BY", "identify a row"),
-        ("WITH (ttl = '1 day')", "SELECT tumble(window_start, INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(), "WITH (ttl", "retention"),
+        (
+            "WITH (ttl = '1 day')",
+            "SELECT tumble(window_start, INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1".to_owned(),
+            "WITH (ttl",
+            "retention",
+        ),
         ("WITH (ttl = '1 day', key = 'service')", "SELECT service, COUNT(*) AS n FROM traffic GROUP BY 1".to_owned(), "WITH (ttl", "retention"),
         ("", "SELECT e.fingerprint, COUNT(*) AS n FROM events e, panes p GROUP BY 1".to_owned(), "more than one of panes", "view of its own"),
         ("", frame("stddev(good)", usual), "stddev(...) OVER", "AVG, MIN, MAX, LAG"),

@@ -47,14 +47,21 @@ pub(super) fn windows(scope: &Scope<'_>, plan: &LogicalPlan, relation: &str, agg
     let over = || scope.refused(name, format!("windows are over the column window_start of {relation}"), format!("write {EXAMPLE}"));
     let (window_ms, every_ms) = match (name, args) {
         (HOP, args) => {
-            let hop = Hop::of(args).map_err(|problem| scope.refused("hop(...) in GROUP BY", problem, format!("write GROUP BY {}", crate::functions::hop::EXAMPLE)))?;
+            let hop = Hop::of(args)
+                .map_err(|problem| scope.refused("hop(...) in GROUP BY", problem, format!("write GROUP BY {}", crate::functions::hop::EXAMPLE)))?;
             if !args.first().is_some_and(is_time) {
                 return Err(over());
             }
             (whole_panes(scope, Some(hop.size_micros))?, whole_panes(scope, Some(hop.slide_micros))?)
         }
         (_, [a, b]) => {
-            let length = if is_time(a) { constant_micros(b) } else if is_time(b) { constant_micros(a) } else { return Err(over()) };
+            let length = if is_time(a) {
+                constant_micros(b)
+            } else if is_time(b) {
+                constant_micros(a)
+            } else {
+                return Err(over());
+            };
             let length = whole_panes(scope, length)?;
             (length, length)
         }
@@ -80,11 +87,19 @@ pub(super) fn fit(scope: &Scope<'_>, view: &str, spans: Option<Spans>, windows: 
         return Err(scope.refused(format!("windows over {view}"), "its rows are current ones and stand for no windows", instead));
     };
     if inner.every_ms != inner.window_ms {
-        let why = format!("its windows of {} start every {}, so every moment would be counted several times", minutes(inner.window_ms), minutes(inner.every_ms));
+        let why = format!(
+            "its windows of {} start every {}, so every moment would be counted several times",
+            minutes(inner.window_ms),
+            minutes(inner.every_ms)
+        );
         return Err(scope.refused(format!("windows over {view}"), why, "read a view with tumble, or the panes themselves"));
     }
     if windows.every_ms % inner.window_ms != 0 {
-        let why = format!("its rows stand for {} each and cannot be divided among windows that start every {}", minutes(inner.window_ms), minutes(windows.every_ms));
+        let why = format!(
+            "its rows stand for {} each and cannot be divided among windows that start every {}",
+            minutes(inner.window_ms),
+            minutes(windows.every_ms)
+        );
         let instead = format!("let windows start at multiples of {}, or read the panes themselves", minutes(inner.window_ms));
         return Err(scope.refused(format!("windows over {view}"), why, instead));
     }

@@ -246,7 +246,14 @@ impl FoldState for State {
         out.unsigned(STATE_VERSION);
         out.unsigned(self.rows);
         self.total.save(&mut out);
-        let entries: Vec<&Entry> = self.kept.iter().chain(&self.tail).skip(self.shed).collect();
+        let mut entries: Vec<Entry> = Vec::with_capacity(self.kept.len());
+        for entry in self.kept.iter().chain(&self.tail).skip(self.shed) {
+            // What the tail beats in the values kept before it goes, as it would have without a tail.
+            while matches!(self.frame.op, Op::Min | Op::Max) && entries.last().is_some_and(|e| self.beats(entry.bits, e.bits)) {
+                entries.pop();
+            }
+            entries.push(*entry);
+        }
         out.unsigned(entries.len() as u64);
         let (mut row, mut time) = (0, 0);
         for entry in entries {

@@ -36,7 +36,7 @@ fn explains_windows_their_state_and_sketches() {
         ("partial", "SourceExec: panes"),
         ("merge", "mode=PartialReduce"),
         ("finish", "mode=Final"),
-        ("state", "service Utf8"),
+        ("state", "service Dictionary"),
         ("retention", "at most 61 of them"),
         ("key", "service, window_start"),
         ("columns", "p99 Float64"),

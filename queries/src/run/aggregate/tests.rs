@@ -236,11 +236,13 @@ fn a_group_that_keeps_too_many_values_is_refused_by_name() {
 #[test]
 fn quantile_sketches_stay_within_their_stated_error() {
     let quantiles = [0.5, 0.9, 0.95, 0.99, 0.999];
-    let columns: Vec<String> = quantiles.iter().enumerate().map(|(i, q)| format!("approx_percentile_cont({q}) WITHIN GROUP (ORDER BY last) AS q{i}")).collect();
+    let columns: Vec<String> =
+        quantiles.iter().enumerate().map(|(i, q)| format!("approx_percentile_cont({q}) WITHIN GROUP (ORDER BY last) AS q{i}")).collect();
     let view = view(&format!("SELECT tumble(window_start, INTERVAL '1 hour') AS window_start, {} FROM panes GROUP BY 1", columns.join(", ")));
     let query = query(&view);
     let mut worst = [0.0_f64; 5];
-    let shapes: [fn(f64) -> f64; 4] = [|u| u, |u| (-(1.0 - u).ln()).powi(3), |u| (u * 20.0).floor() + u / 100.0, |u| if u < 0.97 { u } else { 1e6 * u }];
+    let shapes: [fn(f64) -> f64; 4] =
+        [|u| u, |u| (-(1.0 - u).ln()).powi(3), |u| (u * 20.0).floor() + u / 100.0, |u| if u < 0.97 { u } else { 1e6 * u }];
     for shape in shapes {
         let mut seed = 7_u64;
         let mut values: Vec<f64> = (0..30_000)
@@ -263,8 +265,8 @@ fn quantile_sketches_stay_within_their_stated_error() {
         }
     }
     eprintln!("worst errors of rank at {quantiles:?}: {worst:?}");
-    assert!(worst.iter().all(|e| *e <= 0.01), "{worst:?}");
-    assert!(worst[3] <= 0.002 && worst[4] <= 0.001, "{worst:?}");
+    assert!(worst.iter().all(|e| *e <= 0.002), "{worst:?}");
+    assert!(worst[3] <= 0.001 && worst[4] <= 0.001, "{worst:?}");
 }
 
 #[test]

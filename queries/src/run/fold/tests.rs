@@ -28,6 +28,7 @@ const FOLDS: &[&str] = &[
     "SELECT service, host, window_start, SUM(good) OVER n AS good_4, COUNT(ratio) OVER n AS seen, COUNT(*) OVER n AS n, MIN(ratio) OVER n AS low, MAX(window_start) OVER n AS newest, AVG(ratio) OVER n AS mean, SUM(ratio) OVER (PARTITION BY service, host ORDER BY window_start ROWS UNBOUNDED PRECEDING) AS ever, MAX(good) OVER (PARTITION BY service, host ORDER BY window_start) AS record FROM slices WINDOW n AS (PARTITION BY service, host ORDER BY window_start ROWS BETWEEN 3 PRECEDING AND CURRENT ROW)",
     "SELECT service, host, window_start, LAG(good) OVER p AS before, ratio - LAG(ratio, 3, 0.5) OVER p AS change, LAG(service || host, 2) OVER p AS who, LAG(window_start, 2) OVER p AS then, LAG(good > 2, 1, false) OVER p AS more FROM slices WINDOW p AS (PARTITION BY host, service ORDER BY window_start)",
     "SELECT service, host, window_start, MAX(calm) OVER (PARTITION BY service, host ORDER BY window_start ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS calmest FROM (SELECT service, host, window_start, AVG(ratio) OVER (PARTITION BY service, host ORDER BY window_start RANGE BETWEEN INTERVAL '3 minutes' PRECEDING AND CURRENT ROW) AS calm FROM slices) x",
+    "SELECT service, host, window_start, novelty(ratio, window_start) OVER w AS new, novelty(good, window_start, 'record') OVER w AS record FROM slices WINDOW w AS (PARTITION BY service, host ORDER BY window_start)",
 ];
 
 fn input() -> View {
@@ -137,7 +138,7 @@ fn folds_tell_how_far_back_they_reach() {
         _ => None,
     };
     let minute = 60_000;
-    let want = [Some(4 * minute), None, Some(2 * minute), Some(30_000), None, Some(8 * minute), Some(5 * minute), None, None, None];
+    let want = [Some(4 * minute), None, Some(2 * minute), Some(30_000), None, Some(8 * minute), Some(5 * minute), None, None, None, None];
     assert_eq!(FOLDS.iter().map(|f| memory(f)).collect::<Vec<_>>(), want);
 }
 

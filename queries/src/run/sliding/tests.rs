@@ -74,10 +74,16 @@ proptest! {
 #[test]
 fn what_leaves_a_sum_takes_all_it_brought() {
     let frame = Sliding { op: Op::Sum, kind: Kind::Float, reach: Reach::Rows(1) };
-    let rows: Vec<(i64, Option<f64>)> = [0.1, 1e16, 0.2, 0.3, f64::INFINITY, 1.0, 2.0, f64::NAN, 4.0, 5.0].iter().enumerate().map(|(i, v)| (i as i64, Some(*v))).collect();
+    let rows: Vec<(i64, Option<f64>)> =
+        [0.1, 1e16, 0.2, 0.3, f64::INFINITY, 1.0, 2.0, f64::NAN, 4.0, 5.0].iter().enumerate().map(|(i, v)| (i as i64, Some(*v))).collect();
     let columns = columns(&rows, Kind::Float);
     let mut state = frame.start();
-    let got: Vec<f64> = (0..rows.len()).map(|row| match state.step(&columns, row).unwrap() { ScalarValue::Float64(Some(v)) => v, other => panic!("{other}") }).collect();
+    let got: Vec<f64> = (0..rows.len())
+        .map(|row| match state.step(&columns, row).unwrap() {
+            ScalarValue::Float64(Some(v)) => v,
+            other => panic!("{other}"),
+        })
+        .collect();
     assert_eq!(got[3], 0.5);
     assert_eq!((got[5], got[6]), (f64::INFINITY, 3.0));
     assert!(got[8].is_nan());
@@ -90,7 +96,9 @@ fn extremes_keep_only_what_may_still_win() {
     let rows: Vec<(i64, Option<f64>)> = (0..10_000).map(|i| (i, Some(i as f64))).collect();
     let columns = columns(&rows, Kind::Integer);
     let mut state = frame.start();
-    (0..rows.len()).for_each(|row| { state.step(&columns, row).unwrap(); });
+    (0..rows.len()).for_each(|row| {
+        state.step(&columns, row).unwrap();
+    });
     assert!(state.save().len() < 64, "{}", state.save().len());
     assert!(frame.load(&[9]).is_none() && frame.load(&state.save()[..4]).is_none());
 }
