@@ -5,6 +5,7 @@
 mod bad_input;
 mod continuous;
 mod full_disk;
+mod lateness;
 mod ledger;
 mod prometheus;
 mod readers;

@@ -2,7 +2,7 @@
 //! accepted rows. The engine is the real one on ports in memory; bodies go through the real decoders.
 
 mod input;
-mod rows;
+pub(crate) mod rows;
 
 use afferent_engine::checkpoint::GroupName;
 use afferent_engine::clock::ManualClock;

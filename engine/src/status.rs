@@ -186,6 +186,8 @@ impl BackfillState {
 pub struct RepairStatus {
     /// They wait to be counted.
     pub waiting: usize,
+    /// Panes and windows whose correction has not reached every view yet.
+    pub corrections: usize,
     /// Event time of the oldest that waits.
     pub oldest_waiting: Option<EventTime>,
     /// Samples that were repaired into tables and views since the start of this process.

@@ -104,6 +104,11 @@ impl Background {
         all
     }
 
+    fn corrections(&self) -> usize {
+        let round = self.round.as_ref().map_or(0, |r| r.panes.len());
+        self.touched.len() + round + self.changed.values().map(|c| c.starts.len()).sum::<usize>()
+    }
+
     fn touch(&mut self, more: Touched) {
         for (pane, metrics) in more {
             self.touched.entry(pane).or_default().extend(metrics);
@@ -305,6 +310,7 @@ impl Pipeline {
             changed.told.remove(&chosen.table);
         }
         if let Some(name) = self.views.serving_name(&chosen.table).filter(|_| !applied.changed.is_empty()) {
+            self.views.restart_fills(&name);
             let changed = self.background.changed.entry(name).or_default();
             changed.starts.extend(applied.changed.iter().copied());
             changed.told.clear();
@@ -407,6 +413,7 @@ impl Pipeline {
     pub(crate) fn repair_status(&self) -> RepairStatus {
         RepairStatus {
             waiting: self.late.len(),
+            corrections: self.background.corrections(),
             oldest_waiting: self.late.oldest().map(EventTime),
             repaired: self.late.repaired,
             rounds: u64::try_from(self.late.rounds).unwrap_or_default(),

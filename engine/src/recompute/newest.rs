@@ -71,8 +71,6 @@ pub(crate) struct Compared {
     pub(crate) rows: RecordBatch,
     /// Window starts of those rows, milliseconds.
     pub(crate) changed: BTreeSet<i64>,
-    /// Keys by what became of them.
-    pub(crate) difference: Difference,
 }
 
 /// What new rows are written as.
@@ -143,7 +141,7 @@ pub(crate) fn compare(stamp: &Stamp<'_>, standing: &RecordBatch, fresh: &RecordB
     }
     let rows = concat_batches(&stamp.table.schema, &out)?;
     let changed = window_starts(&rows);
-    Ok(Compared { rows, changed, difference: sorted.difference })
+    Ok(Compared { rows, changed })
 }
 
 /// The rows, marked as gone.

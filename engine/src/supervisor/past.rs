@@ -74,6 +74,7 @@ impl Engine {
                 self.pipeline.background_failed(worked.purpose, &error);
             }
         }
+        self.show(None);
         self.work_if_due();
         Ok(())
     }

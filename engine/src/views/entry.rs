@@ -72,6 +72,9 @@ pub(crate) struct Fill {
     pub(crate) difference: Difference,
     /// Another generation was there to compare with.
     pub(crate) compared: bool,
+    /// It started over: some of its rows are written already.
+    #[serde(default)]
+    pub(crate) again: bool,
     pub(crate) error: Option<String>,
 }
 
@@ -327,7 +330,8 @@ fn absorb(program: &KeyedProgram, state: &mut RecordBatch, pending: &mut Vec<Rec
 
 fn snapshot(program: &SnapshotProgram, before: &[Entry], as_of: EventTime) -> Result<RecordBatch> {
     let wanted = before.iter().filter(|e| e.serves() && program.inputs.contains(&e.view.spec.name));
-    let inputs: BTreeMap<TableName, Vec<RecordBatch>> = wanted.map(|e| (e.view.spec.name.clone(), e.current())).collect();
+    let rows = |e: &Entry| e.current().iter().map(standing).collect::<Result<Vec<_>>>();
+    let inputs: BTreeMap<TableName, Vec<RecordBatch>> = wanted.map(|e| Ok((e.view.spec.name.clone(), rows(e)?))).collect::<Result<_>>()?;
     program.query.evaluate(&inputs, as_of)
 }
 

@@ -181,13 +181,15 @@ impl Views {
             Program::Keyed(_) => Some(self.chosen(entry, at, Why::Fill { until: fill.to, last: true }, |work| Step::Keyed { work })),
             Program::Snapshot(_) => None,
             Program::Window(program) if !fill.joined => {
-                let wanted = Wanted { starts: BTreeSet::new(), buckets: joined_buckets(program, fill.to), until: fill.to };
+                // Rows of another view that were not final at the definition come with the stream, though they may start before it.
+                let until = input.map_or(fill.to, |e| fill.to - self.window_ms(e) + 1);
+                let wanted = Wanted { starts: BTreeSet::new(), buckets: joined_buckets(program, fill.to), until };
                 Some(self.chosen(entry, at, Why::Join, |work| Step::Windows { work, wanted, fresh: true, against: None }))
             }
             Program::Window(program) => {
                 let (starts, until, last) = stretch(program, fill.done_until, fill.to, extent(&read));
                 let wanted = Wanted { starts, buckets: BTreeSet::new(), until: fill.to };
-                Some(self.chosen(entry, at, Why::Fill { until, last }, |work| Step::Windows { work, wanted, fresh: true, against }))
+                Some(self.chosen(entry, at, Why::Fill { until, last }, |work| Step::Windows { work, wanted, fresh: !fill.again, against }))
             }
             Program::Fold(_) => {
                 let start = fill.done_until.or_else(|| extent(&read).map(|e| e.earliest)).unwrap_or(fill.to);
@@ -199,7 +201,27 @@ impl Views {
                 let State::Fold(fold) = &entry.state else { return None };
                 let state = if fill.done_until.is_some() { fold.save().ok() } else { None };
                 let from = From { state, read: start..until, wanted: start };
-                Some(self.chosen(entry, at, Why::Fill { until, last }, |work| Step::Fold { work, from, fresh: true, against }))
+                Some(self.chosen(entry, at, Why::Fill { until, last }, |work| Step::Fold { work, from, fresh: !fill.again, against }))
+            }
+        }
+    }
+
+    /// Length of the windows whose rows a view has, milliseconds.
+    fn window_ms(&self, entry: &Entry) -> i64 {
+        match (&entry.view.program, entry.input().and_then(|name| serving(&self.entries, name))) {
+            (Program::Window(program), _) => program.window_ms,
+            (Program::Fold(_), Some(input)) => self.window_ms(input),
+            _ => PANE_MS,
+        }
+    }
+
+    /// Rows that a fold may have read while it fills changed: it starts again, and compares with what it wrote so far.
+    pub(crate) fn restart_fills(&mut self, name: &TableName) {
+        for entry in self.entries.iter_mut().filter(|e| e.input() == Some(name)) {
+            let view = entry.view.clone();
+            if let (Program::Fold(program), State::Fold(fold), Some(fill)) = (&view.program, &mut entry.state, &mut entry.fill) {
+                *fold = (program.make)();
+                (fill.done_until, fill.again) = (None, true);
             }
         }
     }
