@@ -128,6 +128,11 @@ impl Panes {
         }
     }
 
+    /// Marks every pane that is not final, for a view that has not seen them.
+    pub fn touch_all(&mut self) {
+        self.dirty.extend(self.open_starts());
+    }
+
     /// All panes before this are final.
     pub fn frontier(&self) -> Option<EventTime> {
         (self.frontier != NEVER).then_some(EventTime(self.frontier))

@@ -2,7 +2,7 @@
 
 use crate::continuous::rows;
 use afferent_engine::checkpoint::GroupName;
-use afferent_engine::clock::ManualClock;
+use afferent_engine::clock::{Clock, ManualClock};
 use afferent_engine::config::EngineConfig;
 use afferent_engine::control::{Control, Define, Origin, control};
 use afferent_engine::error::Result;
@@ -12,7 +12,7 @@ use afferent_engine::log::{Decoded, DecodedBody, Decoder, Format, LogName, LogRe
 use afferent_engine::query::LabelInventory;
 use afferent_engine::sample::{SampleBatch, SeriesSlice};
 use afferent_engine::schema::{self, TableName};
-use afferent_engine::series::Labels;
+use afferent_engine::series::{Labels, SeriesKey};
 use afferent_engine::sim::{MemoryCheckpoints, MemoryLog, MemoryTables};
 use afferent_engine::status::{GenerationState, ViewStatus};
 use afferent_engine::supervisor::{EngineHandle, EngineParts, start};
@@ -128,7 +128,7 @@ impl World {
             checkpoints: self.checkpoints.clone(),
             history: self.tables.clone(),
             views: vec![],
-            compiler: Statements::new(Dimensions::load(None, None, None).unwrap()).unwrap(),
+            compiler: Statements::new(Arc::new(Dimensions::load(None, None, None).unwrap())).unwrap(),
             commands,
             inventory: Arc::new(LabelInventory),
             live: self.live.clone(),
@@ -149,15 +149,15 @@ impl World {
 
     /// Takes a body to be sent by the next [`Self::settled`].
     pub(super) fn send(&mut self, source: &str, received_at: i64, samples: Vec<Sample>) {
-        let body: bytes::Bytes = serde_json::to_vec(&samples).unwrap().into();
+        let body = serde_json::to_vec(&samples).unwrap();
         self.sent.extend(samples.into_iter().map(|(host, time, _)| (host, time)));
         self.waiting.push(Record {
             format: Format::RemoteWriteV1,
             source: source.into(),
             received_at: WallTime(received_at),
-            body_hash: xxhash_rust::xxh3::xxh3_128(&body),
+            body_hash: SeriesKey::of(&body).0,
             request_id: 0,
-            body,
+            body: body.into(),
         });
     }
 
@@ -165,7 +165,7 @@ impl World {
     pub(super) async fn settled(&mut self) {
         let log = LogName::first(Topic::Metrics);
         for record in std::mem::take(&mut self.waiting) {
-            self.clock.set(WallTime(record.received_at.0.max(BASE_MS)));
+            self.clock.advance_ms((record.received_at.0 - self.clock.now().0).max(0));
             let position = self.log.append(log, record.clone()).await.unwrap();
             let place = self.intake.reserve().await.unwrap();
             place.deliver(Delivery { log, position, decoded: JsonBodies.decode(&record).unwrap(), record });

@@ -86,6 +86,9 @@ impl Engine {
                 let frontier = self.pipeline.frontier_time();
                 let done = self.pipeline.views.define(&define, self.compiler.as_ref(), frontier);
                 let changed = done.as_ref().is_ok_and(|d| d.changed);
+                if changed {
+                    self.pipeline.panes.touch_all();
+                }
                 self.answer(done, changed, tell);
             }
             Command::Drop(name, tell) => {

@@ -208,7 +208,7 @@ impl Entry {
                         let rows = input.open_rows(work.dirty, metrics.as_ref(), work.panes, work.registry)?;
                         state.tick(program, rows, at.watermark)?
                     }
-                    WindowSource::View(name) => match serving(before, name).filter(|e| e.changed) {
+                    WindowSource::View(name) => match serving(before, name).filter(|e| e.changed || state.is_stale()) {
                         Some(source) => state.tick_all(program, by_bucket(program, &source.provisional)?, at.watermark)?,
                         None => false,
                     },

@@ -217,7 +217,12 @@ impl Views {
         entry.difference = entry.fill.as_ref().filter(|f| f.compared).map(|f| f.difference).or(entry.difference);
         entry.fill = None;
         entry.changed = true;
+        let input = entry.input().cloned();
         let shipped = entry.origin == Origin::Shipped;
+        // What it shows of rows that are not final comes with the next tick, though its input stands still.
+        for entry in self.entries.iter_mut().filter(|e| Some(&e.view.spec.name) == input.as_ref()) {
+            entry.changed = true;
+        }
         self.entries.retain(|e| e.view.spec.name != name || e.standing != GenerationState::Previous || e.view.spec.table() == *table);
         for entry in self.entries.iter_mut().filter(|e| e.view.spec.name == name) {
             let chosen = entry.view.spec.table() == *table;

@@ -293,7 +293,7 @@ impl Views {
             Applied { changed: done.compared.changed, rows_read: done.rows_read, rows_written: done.compared.rows.num_rows() as u64, again: false };
         for (bucket, fresh) in done.states {
             match (&chosen.why, state.finals.remove(&bucket)) {
-                (Why::Join, Some(newer)) => drop(state.finals.insert(bucket, program.query.merge(&[fresh, newer])?)),
+                (Why::Join, Some(newer)) => state.correct(program, bucket, program.query.merge(&[fresh, newer])?),
                 // Panes became final since: their part is in the state that stands, and only in that.
                 (Why::Correction | Why::Backfill { .. }, kept) if moved => {
                     applied.again = true;
@@ -301,7 +301,7 @@ impl Views {
                         state.finals.insert(bucket, kept);
                     }
                 }
-                _ => drop(state.finals.insert(bucket, fresh)),
+                _ => state.correct(program, bucket, fresh),
             }
         }
         entry.append_revised(done.compared.rows)?;
@@ -343,6 +343,11 @@ impl Views {
         let rows = concat_batches(&table.schema, &rows)?;
         let applied = Applied { changed, rows_read: done.rows_read, rows_written: rows.num_rows() as u64, again: false };
         entry.append_revised(rows)?;
+        let input = entry.input().cloned();
+        // The rows that are not final follow another state now: the next tick computes them, though the input stands still.
+        for entry in self.entries.iter_mut().filter(|e| Some(&e.view.spec.name) == input.as_ref()) {
+            entry.changed = true;
+        }
         self.filled(chosen, &applied, done.against);
         Ok(applied)
     }

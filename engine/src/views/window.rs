@@ -20,6 +20,8 @@ pub(super) struct WindowState {
     /// By pane (or bucket, over a view): partial state of rows that are not final.
     open: BTreeMap<i64, RecordBatch>,
     provisional: BTreeMap<i64, Provisional>,
+    /// Windows whose final part changed under them.
+    stale: BTreeSet<i64>,
 }
 
 struct Provisional {
@@ -125,7 +127,7 @@ impl WindowState {
 
     /// Computes the windows of changed panes anew.
     pub(super) fn tick(&mut self, program: &WindowProgram, rows: RowsByPane, watermark: Option<EventTime>) -> Result<bool> {
-        let mut windows = BTreeSet::new();
+        let mut windows = std::mem::take(&mut self.stale);
         for (pane, rows) in rows {
             self.open.insert(pane, program.query.partial(&rows)?);
             windows.extend(windows_of(program, pane));
@@ -135,13 +137,25 @@ impl WindowState {
 
     /// The same over a view, all of whose rows that are not final are given.
     pub(super) fn tick_all(&mut self, program: &WindowProgram, rows: RowsByPane, watermark: Option<EventTime>) -> Result<bool> {
-        let mut windows: BTreeSet<i64> = self.open.keys().flat_map(|bucket| windows_of(program, *bucket)).collect();
+        let mut windows = std::mem::take(&mut self.stale);
+        windows.extend(self.open.keys().flat_map(|bucket| windows_of(program, *bucket)));
         self.open.clear();
         for (bucket, rows) in rows {
             self.open.insert(bucket, program.query.partial(&rows)?);
             windows.extend(windows_of(program, bucket));
         }
         self.show(program, windows, watermark)
+    }
+
+    /// Puts a corrected state in place of a bucket's; the next tick shows what it means for windows that are not complete.
+    pub(super) fn correct(&mut self, program: &WindowProgram, bucket: i64, state: RecordBatch) {
+        self.finals.insert(bucket, state);
+        self.stale.extend(windows_of(program, bucket));
+    }
+
+    /// True where a tick has something to show though no row came.
+    pub(super) fn is_stale(&self) -> bool {
+        !self.stale.is_empty()
     }
 
     /// A window that changes after the watermark passed its end is a revision.
