@@ -1,10 +1,15 @@
 //! What the user typed: flags and subcommands. Not what they do (`command/`).
 
+pub mod backfill;
 pub mod check_config;
+pub mod import;
+pub mod progress;
+pub mod remote;
 pub mod serve;
 pub mod sql;
 
 use crate::config::ConfigError;
+use crate::import::Format;
 use afferent_engine::error::{Error, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::Write as _;
@@ -26,6 +31,10 @@ Ask:
   afferent sql 'SELECT metric, count(*) AS samples FROM samples GROUP BY metric ORDER BY samples DESC LIMIT 10'
   afferent sql 'SELECT * FROM slo_status' --format json
   curl http://127.0.0.1:9600/api/v1/freshness
+
+Bring and compute history:
+  promtool tsdb dump-openmetrics ./prometheus-data | afferent import - --source prometheus
+  afferent backfill --view slo_slices --from -24h --to now
 
 Configure:
   afferent check-config > afferent.toml   every key with its value; change what you need, then
@@ -58,6 +67,16 @@ pub enum Command {
     CheckConfig(ConfigArgs),
     /// Send one SQL statement to a running server and print the rows
     Sql(SqlArgs),
+    /// Compute a range of a view again and watch it
+    ///
+    /// The server computes; this command shows how far it is. Ctrl-C asks whether to cancel, a second Ctrl-C leaves the backfill running, and so does a
+    /// Ctrl-C where nobody can answer (no terminal). Exit codes: 0 done, 1 failed, cancelled or left running, 2 not possible as asked.
+    Backfill(BackfillArgs),
+    /// Send the samples of files to a running server
+    ///
+    /// OpenMetrics text (also what `promtool tsdb dump-openmetrics` prints of a Prometheus data folder), Parquet and CSV. The same file twice counts once,
+    /// so an import that broke off is simply done again. Exit codes: 0 done, 1 broken off or samples refused, 2 a file that cannot be read.
+    Import(ImportArgs),
 }
 
 /// Which configuration file.
@@ -88,15 +107,60 @@ pub struct ServeArgs {
     pub store: Option<String>,
 }
 
+/// Which server, and as whom.
+#[derive(Debug, Clone, Args)]
+pub struct ServerArgs {
+    /// The server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9600", env = "AFFERENT_URL")]
+    pub url: String,
+    /// Bearer token: server.view_token to define views and start backfills, one of ingest.write_tokens to import
+    #[arg(long, value_name = "TOKEN", env = "AFFERENT_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+/// Flags of `backfill`.
+#[derive(Debug, Clone, Args)]
+pub struct BackfillArgs {
+    /// The view
+    #[arg(long, value_name = "VIEW")]
+    pub view: String,
+    /// Windows that start at or after this: 2026-11-22T10:00:00Z, 2026-11-22, now, or before now: -24h
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: String,
+    /// Windows that start before this
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub to: String,
+    /// The server to ask.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// Flags of `import`.
+#[derive(Debug, Clone, Args)]
+pub struct ImportArgs {
+    /// Files; `-` reads standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<String>,
+    /// Name of the source, shown as import:NAME [default: the name of the first file]
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Form of the files [default: by their names; OpenMetrics for -]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// The server to send to.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
 /// Flags of `sql`.
 #[derive(Debug, Clone, Args)]
 pub struct SqlArgs {
     /// The statement; `-` reads it from standard input
     #[arg(value_name = "STATEMENT")]
     pub statement: String,
-    /// The server
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9600", env = "AFFERENT_URL")]
-    pub url: String,
+    /// The server to ask.
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// How to print; table on a terminal, else csv
     #[arg(long, value_enum)]
     pub format: Option<OutputFormat>,
@@ -142,6 +206,8 @@ pub fn main(line: CommandLine) -> Exit {
         Command::Demo(args) => crate::demo::run(args),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Sql(args) => sql::run(&args),
+        Command::Backfill(args) => backfill::run(&args),
+        Command::Import(args) => import::run(&args),
     };
     result.unwrap_or_else(|error| {
         let text = explain(&error);

@@ -7,7 +7,7 @@ pub use document::{DEFAULT_TOML, Document, Origin};
 pub use error::ConfigError;
 
 use afferent_engine::config::EngineConfig;
-use afferent_ingest::config::IngestConfig;
+use afferent_ingest::config::{IngestConfig, Secret};
 use afferent_queries::config::SqlLimits;
 use afferent_storage::config::MaintainConfig;
 use afferent_storage::log::config::EmbeddedLogConfig;
@@ -58,6 +58,8 @@ pub struct ServerConfig {
     pub request_max: Duration,
     /// How long a graceful stop waits for requests in flight.
     pub stop_wait: Duration,
+    /// What a caller must show who defines views; `None`: only callers on this machine may.
+    pub view_token: Option<Secret>,
 }
 
 /// Logs of the program itself.
@@ -80,7 +82,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Definitions that are read at the start.
+/// Definitions in files.
 #[derive(Debug, Clone, Default)]
 pub struct Files {
     /// Service inventory.
@@ -89,6 +91,8 @@ pub struct Files {
     pub slo: Option<PathBuf>,
     /// Price map.
     pub prices: Option<PathBuf>,
+    /// Folder of view definitions, which is looked at again while the server runs.
+    pub views: Option<PathBuf>,
 }
 
 /// Lays a configuration file over the document, if there is one.
@@ -117,6 +121,7 @@ struct RawServer {
     connection_idle_s: i64,
     request_s_max: i64,
     stop_wait_s: i64,
+    view_token: String,
 }
 
 #[derive(Deserialize)]
@@ -152,6 +157,7 @@ struct RawFiles {
     inventory: String,
     slo: String,
     prices: String,
+    views: String,
 }
 
 impl Config {
@@ -247,6 +253,7 @@ impl Check<'_> {
             connection_idle: Duration::from_secs(idle_s),
             request_max: Duration::from_secs(self.range("server.request_s_max", raw.request_s_max, 1..=600)?),
             stop_wait: Duration::from_secs(self.range("server.stop_wait_s", raw.stop_wait_s, 1..=600)?),
+            view_token: Some(raw.view_token).filter(|token| !token.is_empty()).map(Secret::new),
         })
     }
 
@@ -315,6 +322,7 @@ impl Check<'_> {
             inventory: existing("files.inventory", raw.inventory, false)?,
             slo: existing("files.slo", raw.slo, true)?,
             prices: existing("files.prices", raw.prices, false)?,
+            views: existing("files.views", raw.views, true)?,
         })
     }
 }

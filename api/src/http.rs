@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::metrics::Metric;
 use crate::nearest::ranked;
 use crate::state::AppState;
-use crate::{cards, openapi, ops, sql, stats, status};
+use crate::{backfill, cards, openapi, ops, sql, stats, status};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -47,7 +47,7 @@ pub fn router(state: AppState, ingest: Router) -> Router {
         .route("/api/v1/freshness", get(status::freshness))
         .with_state(state.clone())
         .merge(ingest);
-    let answers = cards::router(state.clone()).merge(stats::router(state.clone()));
+    let answers = cards::router(state.clone()).merge(stats::router(state.clone())).merge(backfill::router(state.clone()));
     let answers = answers.layer(from_fn_with_state(state.clone(), recovered));
     // Statements have a time limit of their own, which may be longer.
     let statements = Router::new().route("/api/v1/sql", get(sql::get).post(sql::post)).with_state(state.clone());

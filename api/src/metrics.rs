@@ -1,6 +1,8 @@
 //! Names of this crate's own metrics, and what every metric of every crate means.
 
 use afferent_engine::metrics::Metric as Engine;
+use afferent_engine::status::{BackfillState, GenerationState, Status};
+use afferent_engine::time::WallTime;
 use afferent_ingest::metrics::Metric as Ingest;
 use afferent_queries::metrics::Metric as Queries;
 use afferent_storage::log::metrics::Metric as Log;
@@ -19,6 +21,38 @@ pub enum Metric {
     RequestSeconds,
     /// Requests being worked on.
     RequestsInFlight,
+    /// Late samples that wait to be repaired.
+    RepairWaiting,
+    /// Milliseconds between now and the oldest sample that waits to be repaired.
+    RepairOldestLag,
+    /// Late samples repaired into tables and views.
+    RepairSamples,
+    /// Rounds of repair.
+    RepairRounds,
+    /// Backfills that run.
+    BackfillsRunning,
+    /// Generations of views whose history is being computed.
+    ViewsFilling,
+    /// Views that are not computed, and files that define none.
+    ViewErrors,
+}
+
+/// Figures that the engine keeps anyway, taken over at the moment of the scrape.
+pub fn observe(status: &Status, now: WallTime, wrong_files: usize) {
+    let repair = status.repair;
+    let count = |count: usize| count as f64;
+    let lag_ms = repair.oldest_waiting.map_or(0.0, |oldest| now.0.saturating_sub(oldest.0) as f64);
+    let generations = || status.views.values().flat_map(|view| &view.generations);
+    let wrong_views = status.views.values().filter(|view| view.error.is_some() || view.generations.iter().any(|g| g.error.is_some()));
+    metrics::gauge!(Metric::RepairWaiting.name()).set(count(repair.waiting));
+    metrics::gauge!(Metric::RepairOldestLag.name()).set(lag_ms);
+    metrics::counter!(Metric::RepairSamples.name()).absolute(repair.repaired);
+    metrics::counter!(Metric::RepairRounds.name()).absolute(repair.rounds);
+    let running = status.backfills.values().filter(|backfill| backfill.state == BackfillState::Running);
+    metrics::gauge!(Metric::BackfillsRunning.name()).set(count(running.count()));
+    let filling = generations().filter(|generation| generation.state == GenerationState::Filling);
+    metrics::gauge!(Metric::ViewsFilling.name()).set(count(filling.count()));
+    metrics::gauge!(Metric::ViewErrors.name()).set(count(wrong_views.count() + wrong_files));
 }
 
 impl Metric {
@@ -30,6 +64,13 @@ impl Metric {
             Self::RequestsRejected => "afferent_api_requests_rejected_total",
             Self::RequestSeconds => "afferent_api_request_seconds",
             Self::RequestsInFlight => "afferent_api_requests_in_flight",
+            Self::RepairWaiting => "afferent_api_repair_waiting_samples",
+            Self::RepairOldestLag => "afferent_api_repair_oldest_lag_ms",
+            Self::RepairSamples => "afferent_api_repair_samples_total",
+            Self::RepairRounds => "afferent_api_repair_rounds_total",
+            Self::BackfillsRunning => "afferent_api_backfills_running",
+            Self::ViewsFilling => "afferent_api_views_filling",
+            Self::ViewErrors => "afferent_api_view_errors",
         }
     }
 }
@@ -55,6 +96,13 @@ pub fn descriptions() -> Vec<(&'static str, &'static str)> {
         (Metric::RequestsRejected.name(), "Requests answered 4xx or 5xx, by path and reason (the status)."),
         (Metric::RequestSeconds.name(), "Seconds until the status line, by path."),
         (Metric::RequestsInFlight.name(), "Requests being worked on."),
+        (Metric::RepairWaiting.name(), "Late samples that wait to be repaired."),
+        (Metric::RepairOldestLag.name(), "Milliseconds between now and the event time of the oldest sample that waits to be repaired; 0 where none waits."),
+        (Metric::RepairSamples.name(), "Late samples repaired into tables and views since the start."),
+        (Metric::RepairRounds.name(), "Rounds of repair since the start."),
+        (Metric::BackfillsRunning.name(), "Backfills that run."),
+        (Metric::ViewsFilling.name(), "Generations of views whose history is being computed."),
+        (Metric::ViewErrors.name(), "Views that are not computed, and files that should define a view and do not."),
     ];
     api.into_iter().chain(ingest()).chain(engine()).chain(queries()).chain(log()).chain(lake()).collect()
 }

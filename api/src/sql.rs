@@ -1,4 +1,4 @@
-//! `GET` and `POST /api/v1/sql`: takes a statement in any of its three forms and answers in the form asked for. Not the running of it (queries).
+//! `GET` and `POST /api/v1/sql`: takes a statement in any of its three forms and answers in the form asked for. Not the running of it (queries, views).
 
 mod body;
 mod cell;
@@ -8,14 +8,19 @@ pub mod format;
 use crate::error::{ApiError, ApiResult};
 use crate::nearest::nearest;
 use crate::state::AppState;
+use crate::views;
 use afferent_engine::status::Status;
+use afferent_queries::statement::view_statement;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use body::Rows;
 use format::Format;
 use futures::StreamExt as _;
+use futures::future::ready;
+use futures::stream;
 use serde::Deserialize;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -52,8 +57,9 @@ struct Question {
 /// 400 for a wrong statement, 406 for an unknown form, 408, 413 and 429 for limits, 503 while the store is away.
 pub async fn get(State(state): State<AppState>, request: Request) -> ApiResult {
     let started = Instant::now();
-    let question = parameters(request.uri())?;
-    answer(&state, question, request.headers(), started).await
+    let (head, _) = request.into_parts();
+    let question = parameters(&head.uri)?;
+    answer(&state, question, &head, started).await
 }
 
 /// Answers a statement in the body or in `?query=`.
@@ -73,7 +79,7 @@ pub async fn post(State(state): State<AppState>, request: Request) -> ApiResult 
         }
         question = Question { query: asked.query.or(question.query), format: question.format.or(asked.format) };
     }
-    answer(&state, question, &head.headers, started).await
+    answer(&state, question, &head, started).await
 }
 
 async fn read(body: Body) -> Result<String, ApiError> {
@@ -146,15 +152,22 @@ fn in_body(content_type: &str, text: String) -> Result<Question, ApiError> {
     }
 }
 
-async fn answer(state: &AppState, question: Question, headers: &HeaderMap, started: Instant) -> ApiResult {
-    let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok());
+async fn answer(state: &AppState, question: Question, head: &Parts, started: Instant) -> ApiResult {
+    let accept = head.headers.get(ACCEPT).and_then(|v| v.to_str().ok());
     let format = Format::choose(question.format.as_deref(), accept)?;
     let statement = question.query.filter(|q| !q.trim().is_empty()).ok_or_else(|| {
         ApiError::invalid("no statement").hint("POST it as text/plain, as JSON {\"query\": \"SELECT ...\"}, or as ?query=SELECT%20...")
     })?;
-    let answer = state.sql.query(&statement).await?;
-    let (schema, status) = (answer.schema(), answer.status().clone());
-    let batches = answer.map(|batch| batch.map_err(ApiError::from)).boxed();
+    let (schema, status, batches) = match view_statement(&statement)? {
+        Some(statement) => {
+            let rows = views::answer(state, head, statement).await?;
+            (rows.schema(), Status::clone(&state.live.view().status), stream::once(ready(Ok(rows))).boxed())
+        }
+        None => {
+            let answer = state.sql.query(&statement).await?;
+            (answer.schema(), answer.status().clone(), answer.map(|batch| batch.map_err(ApiError::from)).boxed())
+        }
+    };
     let mut response = body::respond(Rows { schema, batches, stats: stats(&status), started }, format).await?;
     if let Some(watermark) = status.watermark.and_then(|w| HeaderValue::from_str(&w.to_string()).ok()) {
         response.headers_mut().insert(WATERMARK, watermark);

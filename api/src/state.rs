@@ -1,9 +1,11 @@
 //! What every handler can reach. Cheap to clone; nothing here does work.
 
 use crate::config::Config;
+use crate::views::files::ViewFiles;
 use afferent_engine::clock::Clock;
 use afferent_engine::control::Control;
 use afferent_engine::live::Live;
+use afferent_engine::query::Compiler;
 use afferent_engine::time::WallTime;
 use afferent_queries::dimensions::Dimensions;
 use afferent_queries::session::SqlEngine;
@@ -19,6 +21,10 @@ pub struct AppState {
     pub live: Arc<Live>,
     /// Asks the running engine to define views and compute ranges again.
     pub control: Control,
+    /// Compiles definitions, for `EXPLAIN`.
+    pub compiler: Arc<dyn Compiler>,
+    /// The files that define views.
+    pub view_files: Arc<ViewFiles>,
     /// Services, objectives and prices.
     pub dimensions: Arc<Dimensions>,
     /// Wall time.

@@ -1,8 +1,11 @@
-//! `/api/v1/freshness`: how far every source, log and view has come. Numbers the engine keeps; no judgement about health.
+//! `/api/v1/freshness`: how far every source, log, view, repair and backfill has come. Numbers the engine keeps; no judgement about health.
 
+use crate::backfill;
+use crate::config::Config;
 use crate::error::{ApiResult, json_response};
 use crate::state::AppState;
-use afferent_engine::status::{SourceStatus, Status, ViewStatus};
+use crate::views::files::ViewFiles;
+use afferent_engine::status::{GenerationStatus, RepairStatus, SourceStatus, Status, ViewStatus};
 use afferent_engine::time::{EventTime, WallTime};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,7 +17,12 @@ use serde_json::{Value, json};
 /// None so far.
 pub async fn freshness(State(state): State<AppState>) -> ApiResult {
     let status = state.live.view().status.clone();
-    Ok(json_response(StatusCode::OK, &report(&status, state.clock.now())))
+    let mut report = report(&status, state.clock.now());
+    if let Some(report) = report.as_object_mut() {
+        report.insert("settings".to_owned(), settings(&state.config));
+        report.insert("view_files".to_owned(), view_files(&state.view_files));
+    }
+    Ok(json_response(StatusCode::OK, &report))
 }
 
 /// The report as JSON. Unknown is null; lags are seconds behind `now`.
@@ -40,6 +48,34 @@ pub fn report(status: &Status, now: WallTime) -> Value {
         "sources": sources,
         "logs": logs.collect::<serde_json::Map<_, _>>(),
         "views": views,
+        "repair": repair(&status.repair, now),
+        "backfills": backfill::reports(status, now),
+    })
+}
+
+/// What the operator set about time: how far sources may be out of step, how long one may be silent, what is late, and what lies too far ahead.
+fn settings(config: &Config) -> Value {
+    json!({
+        "slack_ms": config.engine.slack_ms,
+        "idle_ms": config.engine.idle_ms,
+        "lateness_ms": config.engine.lateness_ms,
+        "future_ms_max": config.ingest.future_ms_max,
+    })
+}
+
+/// Files that should define a view and do not, with the reason.
+fn view_files(files: &ViewFiles) -> Value {
+    let wrong = files.errors().into_iter().map(|(view, error)| (view, Value::String(error)));
+    json!({ "errors": wrong.collect::<serde_json::Map<_, _>>() })
+}
+
+fn repair(status: &RepairStatus, now: WallTime) -> Value {
+    json!({
+        "waiting_count": status.waiting,
+        "oldest_waiting": time(status.oldest_waiting),
+        "oldest_lag_s": lag_s(status.oldest_waiting, now),
+        "repaired_count": status.repaired,
+        "rounds": status.rounds,
     })
 }
 
@@ -65,6 +101,22 @@ fn view(status: &ViewStatus, now: WallTime) -> Value {
         "evaluated_at": WallTimeText(status.evaluated_at).to_string(),
         "provisional_rows": status.provisional_rows,
         "generation": status.generation,
+        "error": status.error,
+        "generations": status.generations.iter().map(generation).collect::<Vec<_>>(),
+    })
+}
+
+fn generation(status: &GenerationStatus) -> Value {
+    let difference = status.difference.map(|d| json!({ "same": d.same, "changed": d.changed, "added": d.added, "gone": d.gone }));
+    json!({
+        "generation": status.generation,
+        "state": status.state.as_str(),
+        "origin": status.origin.as_str(),
+        "filled_until": time(status.filled.map(|(until, _)| until)),
+        "fill_to": time(status.filled.map(|(_, to)| to)),
+        "rows_read": status.rows_read,
+        "rows_written": status.rows_written,
+        "difference": difference,
         "error": status.error,
     })
 }

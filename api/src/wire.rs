@@ -2,6 +2,8 @@
 
 use crate::config::Config;
 use crate::state::AppState;
+use crate::views::files::ViewFiles;
+use crate::views::follow::Follower;
 use crate::{http, telemetry};
 use afferent_engine::checkpoint::GroupName;
 use afferent_engine::clock::{Clock, SystemClock};
@@ -60,6 +62,7 @@ enum Part {
     Engine,
     Maintainer,
     Upkeep,
+    ViewFiles,
 }
 
 /// Which part ended, and how.
@@ -121,6 +124,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let decoders = Arc::new(Decoders::new(config.ingest.limits()));
     let (hand_over, taken) = intake();
     let (control, commands) = control();
+    let compiler = Statements::new(dimensions.clone())?;
     let started_at = clock.now();
     let engine = supervisor::start(EngineParts {
         config: config.engine.clone(),
@@ -134,7 +138,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
         checkpoints: ObjectCheckpoints::new(store.clone()),
         history: ParquetHistory::new(store.clone()),
         views,
-        compiler: Statements::new(dimensions.clone())?,
+        compiler: compiler.clone(),
         commands,
         inventory: dimensions.inventory.clone(),
         live: live.clone(),
@@ -146,13 +150,20 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let sql = Arc::new(SqlEngine::new(&dimensions, live.clone(), table_source(store), config.sql.clone())?);
     let appender = Appender::new(log.clone(), hand_over, clock.clone());
     let receivers = IngestState::new(config.ingest.clone(), appender.clone(), decoders, clock.clone());
-    let state = AppState { sql, live, control, dimensions, clock, config: config.clone(), metrics: metrics.clone(), started_at };
+    let view_files = Arc::new(ViewFiles::default());
+    let follower = config.files.views.clone().map(|folder| Follower::new(folder, control.clone(), live.clone(), view_files.clone()));
+    let (metrics_now, config_now) = (metrics.clone(), config.clone());
+    let state =
+        AppState { sql, live, control, compiler, view_files, dimensions, clock, config: config_now, metrics: metrics_now, started_at };
 
     let router = http::router(state.clone(), afferent_ingest::http::router(receivers));
     let (mut http, mut parts) = (JoinSet::new(), JoinSet::new());
     parts.spawn(run_engine(engine));
     parts.spawn(run_maintainer(maintainer, inner.clone()));
     parts.spawn(run_upkeep(metrics, inner.clone()));
+    if let Some(follower) = follower {
+        parts.spawn(run_follower(follower, inner.clone()));
+    }
     http.spawn(run_http(listener, router, config, doors.clone()));
     Ok(Server { address, state, http, parts, appender, log, doors, inner, _halt: halt.drop_guard() })
 }
@@ -187,6 +198,11 @@ async fn run_upkeep(metrics: PrometheusHandle, stop: CancellationToken) -> Ended
             () = tokio::time::sleep(UPKEEP_EVERY) => metrics.run_upkeep(),
         }
     }
+}
+
+async fn run_follower(follower: Follower, stop: CancellationToken) -> Ended {
+    follower.run(stop).await;
+    (Part::ViewFiles, Ok(()))
 }
 
 async fn run_http(listener: TcpListener, router: Router, config: Arc<Config>, stop: CancellationToken) -> Ended {

@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod error;
 pub mod history;
+pub mod import;
 pub mod layout;
 mod lock;
 pub mod log;

@@ -1,7 +1,10 @@
-//! `afferent check-config`: the effective configuration as a configuration file, with the origin of each value. Secrets are masked.
+//! `afferent check-config`: the effective configuration as a configuration file, with the origin of each value. Secrets are masked. What the files it
+//! names define is checked as well.
 
 use super::{ConfigArgs, Exit};
-use crate::config::{self, Document, Origin};
+use crate::config::{self, Document, Files, Origin};
+use crate::views;
+use afferent_queries::dimensions::Dimensions;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use toml::Value;
@@ -16,12 +19,26 @@ const MASK: &str = "********";
 pub fn run(args: &ConfigArgs) -> anyhow::Result<Exit> {
     let mut document = Document::reference()?;
     let checked = config::read(&mut document, args.config.as_deref()).and_then(|()| config::Config::validate(&document));
-    if let Err(error) = checked {
-        writeln!(std::io::stderr(), "{error}")?;
+    let errors = match checked {
+        Ok(config) => definitions(&config.files),
+        Err(error) => vec![error.to_string()],
+    };
+    if !errors.is_empty() {
+        writeln!(std::io::stderr(), "{}", errors.join("\n"))?;
         return Ok(Exit::Usage);
     }
     std::io::stdout().write_all(render(&document).as_bytes())?;
     Ok(Exit::Done)
+}
+
+/// What is wrong with the files of definitions.
+fn definitions(files: &Files) -> Vec<String> {
+    let dimensions = match Dimensions::load(files.inventory.as_deref(), files.slo.as_deref(), files.prices.as_deref()) {
+        Ok(dimensions) => dimensions,
+        Err(error) => return vec![error.to_string()],
+    };
+    let Some(folder) = &files.views else { return Vec::new() };
+    views::files::check(folder, &dimensions).unwrap_or_else(|error| vec![format!("{error:#}")])
 }
 
 /// Every key with its value and origin.

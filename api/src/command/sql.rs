@@ -1,5 +1,6 @@
 //! `afferent sql`: sends a statement to a server and prints the answer. Not a shell.
 
+use super::remote::{Remote, explain};
 use super::{Exit, OutputFormat, SqlArgs};
 use anyhow::Context as _;
 use serde_json::Value;
@@ -69,25 +70,10 @@ fn ask(args: &SqlArgs, format: OutputFormat) -> anyhow::Result<ureq::http::Respo
     } else {
         args.statement.clone()
     };
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_WAIT)).build().into();
-    let url = format!("{}/api/v1/sql?format={}", args.url.trim_end_matches('/'), word(format));
-    let request = agent.post(&url).header("content-type", "text/plain; charset=utf-8");
-    request.send(&statement).with_context(|| format!("cannot reach {}; is `afferent serve` running there?", args.url))
-}
-
-/// The server's error in one or two lines.
-fn explain(status: u16, body: &str) -> String {
-    let error = serde_json::from_str::<Value>(body).ok().and_then(|v| v.get("error").cloned());
-    let Some(error) = error else {
-        return format!("HTTP {status}: {}", body.trim());
-    };
-    let part = |key| error.get(key).and_then(Value::as_str);
-    let mut text = format!("{}: {}", part("kind").unwrap_or("error"), part("message").unwrap_or(body));
-    if let Some(hint) = part("hint") {
-        text.push_str("\nhint: ");
-        text.push_str(hint);
-    }
-    text
+    let remote = Remote::waiting(&args.server, ANSWER_WAIT);
+    let path = format!("/api/v1/sql?format={}", word(format));
+    let answer = remote.post_raw(&path, &[("content-type", "text/plain; charset=utf-8")], statement.as_bytes());
+    answer.with_context(|| remote.unreachable())
 }
 
 /// Aligned columns: numbers to the right, everything else to the left, null as nothing.

@@ -1,5 +1,6 @@
-//! A remote-write 1.0 body made by hand, as a sender would send it. Not a decoder and not the receiver's code: the demo must not share mistakes with it.
+//! The demo's series and their samples until the next body is taken. Not the bytes of a body (`write_body`).
 
+use crate::write_body::{compressed, push_series};
 use afferent_engine::series::Labels;
 use anyhow::Context;
 
@@ -42,41 +43,11 @@ impl Batch {
         let mut request = Vec::with_capacity(self.sample_count() * 24 + self.series.len() * 128);
         for (labels, samples) in &mut self.series {
             if !samples.is_empty() {
-                // TimeSeries.labels is a repeated field 1 of Label messages, which is what the canonical form is.
-                let mut message = labels.canonical().to_vec();
-                for (time_ms, value) in samples.drain(..) {
-                    push_field(&mut message, 2, &sample(time_ms, value));
-                }
-                push_field(&mut request, 1, &message);
+                push_series(&mut request, labels.canonical(), samples.drain(..));
             }
         }
-        Ok(Some(snap::raw::Encoder::new().compress_vec(&request).context("compressing a body")?))
+        compressed(&request).map(Some)
     }
-}
-
-/// `message Sample { double value = 1; int64 timestamp = 2; }`
-fn sample(time_ms: i64, value: f64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(20);
-    out.push(0x09);
-    out.extend_from_slice(&value.to_le_bytes());
-    out.push(0x10);
-    push_varint(&mut out, time_ms.cast_unsigned());
-    out
-}
-
-/// A length-delimited field.
-fn push_field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
-    out.push((number << 3) | 2);
-    push_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn push_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 #[cfg(test)]
