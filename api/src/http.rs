@@ -175,4 +175,4 @@ fn request_id(request: &Request) -> HeaderValue {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

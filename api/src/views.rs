@@ -146,4 +146,4 @@ fn rows<const N: usize>(columns: [(&str, ArrayRef); N]) -> ApiResult<RecordBatch
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

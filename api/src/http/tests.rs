@@ -4,11 +4,13 @@ use super::*;
 use crate::config::{Config, Document};
 use crate::telemetry;
 use afferent_engine::clock::ManualClock;
+use afferent_engine::control::Control;
 use afferent_engine::live::{Live, LiveRows, ReadView};
 use afferent_engine::schema::{self, SAMPLES, TableDef, TableName};
 use afferent_engine::status::Status;
 use afferent_engine::time::{EventTime, WallTime};
 use afferent_queries::dimensions::Dimensions;
+use afferent_queries::plan::Statements;
 use afferent_queries::session::{SqlEngine, TableSource};
 use arrow::array::{ArrayRef, DictionaryArray, Float64Array, Int64Array, TimestampMicrosecondArray};
 use arrow::datatypes::Int32Type;
@@ -34,7 +36,12 @@ fn samples() -> RecordBatch {
 }
 
 /// A state whose tables are what `live` holds in memory.
-fn state(settings: &str, recovered: bool) -> AppState {
+pub(crate) fn state(settings: &str, recovered: bool) -> AppState {
+    state_with(settings, recovered, afferent_engine::control::control().0)
+}
+
+/// The same with an engine that somebody plays.
+pub(crate) fn state_with(settings: &str, recovered: bool, control: Control) -> AppState {
     let mut document = Document::reference().unwrap();
     document.overlay("test.toml", settings).unwrap();
     let config = Arc::new(Config::validate(&document).unwrap());
@@ -57,7 +64,9 @@ fn state(settings: &str, recovered: bool) -> AppState {
     AppState {
         sql,
         live,
-        control: afferent_engine::control::control().0,
+        control,
+        compiler: Statements::new(dimensions.clone()).unwrap(),
+        view_files: Arc::default(),
         dimensions,
         clock: Arc::new(ManualClock::at(WallTime(60_000))),
         config,
@@ -67,13 +76,13 @@ fn state(settings: &str, recovered: bool) -> AppState {
 }
 
 /// A server on a port of its own; it goes when the test's runtime goes.
-struct Loopback {
-    base: String,
+pub(crate) struct Loopback {
+    pub(crate) base: String,
     stop: CancellationToken,
     served: tokio::task::JoinHandle<io::Result<()>>,
 }
 
-async fn serve_with(state: AppState, ingest: Router) -> Loopback {
+pub(crate) async fn serve_with(state: AppState, ingest: Router) -> Loopback {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, config) = (CancellationToken::new(), state.config.clone());
@@ -87,30 +96,30 @@ async fn start() -> Loopback {
     serve_with(state("", true), Router::new()).await
 }
 
-struct Got {
-    status: u16,
+pub(crate) struct Got {
+    pub(crate) status: u16,
     headers: ureq::http::HeaderMap,
     body: Vec<u8>,
 }
 
 impl Got {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
     }
 
-    fn error(&self) -> (u16, String, String) {
+    pub(crate) fn error(&self) -> (u16, String, String) {
         let error = &self.json()["error"];
         let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
         (self.status, text("message"), text("hint"))
     }
 
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |v| v.to_str().unwrap())
     }
 }
 
 impl Loopback {
-    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Got {
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Got {
         let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -126,7 +135,7 @@ impl Loopback {
         tokio::task::spawn_blocking(blocking).await.unwrap()
     }
 
-    async fn get(&self, path: &str) -> Got {
+    pub(crate) async fn get(&self, path: &str) -> Got {
         let blocking = {
             let url = format!("{}{path}", self.base);
             move || {
@@ -139,7 +148,7 @@ impl Loopback {
         tokio::task::spawn_blocking(blocking).await.unwrap()
     }
 
-    async fn ask(&self, statement: &str, format: &str) -> Got {
+    pub(crate) async fn ask(&self, statement: &str, format: &str) -> Got {
         self.send("POST", &format!("/api/v1/sql?format={format}"), &[("content-type", "text/plain")], statement).await
     }
 }
@@ -318,4 +327,13 @@ async fn connections_beyond_the_limit_wait_and_silent_ones_are_closed() {
     assert!(answer.ends_with("hello"), "{answer}");
     assert!(began.elapsed() > Duration::from_millis(300), "the second was served while the first held the only place");
     assert_eq!(silent.read(&mut [0; 8]).await.unwrap_or(0), 0, "the silent one should be closed");
+}
+
+#[tokio::test]
+async fn freshness_tells_the_settings_of_time_and_metrics_the_repairs() {
+    let server = serve_with(state("[engine]\nslack_ms = 5000\n", true), Router::new()).await;
+    let report = server.get("/api/v1/freshness").await.json();
+    assert_eq!(report["settings"], json!({ "slack_ms": 5000, "idle_ms": 120_000, "lateness_ms": 300_000, "future_ms_max": 300_000 }));
+    assert_eq!((&report["view_files"], &report["backfills"]), (&json!({ "errors": {} }), &json!([])));
+    assert_eq!(server.get("/metrics").await.status, 200);
 }

@@ -43,3 +43,43 @@ fn lags_counts_and_positions_are_what_the_engine_says() {
     assert_eq!(report["views"]["v"]["lag_s"], 20.0);
     assert_eq!(report["views"]["v"]["error"], "no");
 }
+
+#[test]
+fn generations_repairs_and_backfills_are_told() {
+    use afferent_engine::control::{BackfillId, BackfillRange, Origin};
+    use afferent_engine::schema::TableName;
+    use afferent_engine::status::{BackfillState, BackfillStatus, Difference, GenerationState};
+    let mut status = Status { repair: RepairStatus { waiting: 3, oldest_waiting: at(30_000), repaired: 9, rounds: 2 }, ..Status::default() };
+    let generation = GenerationStatus {
+        generation: 2,
+        state: GenerationState::Filling,
+        origin: Origin::File,
+        sql: "CREATE".into(),
+        filled: Some((EventTime(0), EventTime(60_000))),
+        rows_read: 1,
+        rows_written: 2,
+        difference: Some(Difference { same: 1, changed: 2, added: 3, gone: 4 }),
+        error: None,
+    };
+    status.views.insert("v".into(), ViewStatus { generation: 1, generations: vec![generation], ..ViewStatus::default() });
+    let range = BackfillRange { view: TableName::new("v"), from: EventTime(0), to: EventTime(60_000) };
+    let backfill = BackfillStatus {
+        range,
+        state: BackfillState::Failed,
+        done_until: EventTime(15_000),
+        rows_read: 8,
+        rows_written: 1,
+        started_at: WallTime(0),
+        error: Some("no".into()),
+    };
+    status.backfills.insert(BackfillId(7), backfill);
+    let report = report(&status, WallTime(60_000));
+    assert_eq!(report["repair"], json!({ "waiting_count": 3, "oldest_waiting": "1970-01-01T00:00:30.000Z", "oldest_lag_s": 30.0, "repaired_count": 9, "rounds": 2 }));
+    let generation = &report["views"]["v"]["generations"][0];
+    assert_eq!((generation["state"].as_str(), generation["origin"].as_str()), (Some("filling"), Some("file")));
+    assert_eq!(generation["difference"], json!({ "same": 1, "changed": 2, "added": 3, "gone": 4 }));
+    assert_eq!((&generation["filled_until"], &generation["fill_to"]), (&json!("1970-01-01T00:00:00.000Z"), &json!("1970-01-01T00:01:00.000Z")));
+    let backfill = &report["backfills"][0];
+    assert_eq!((backfill["id"].as_u64(), backfill["percent"].as_f64(), backfill["error"].as_str()), (Some(7), Some(25.0), Some("no")));
+    assert_eq!(backfill["rows_per_s"], Value::Null, "only a running one has a rate");
+}
