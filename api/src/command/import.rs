@@ -45,7 +45,7 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<Exit> {
         let read = read(file, format, &mut samples, &mut progress);
         if let Err(error) = read {
             progress.clear();
-            writeln!(std::io::stderr(), "{}: {error:#}\nnothing was sent", shown(file))?;
+            writeln!(std::io::stderr(), "{}: {}\nnothing was sent", shown(file), in_a_line(&error))?;
             return Ok(Exit::Usage);
         }
     }
@@ -59,6 +59,18 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<Exit> {
     let taken = count(total.saturating_sub(refused));
     writeln!(std::io::stdout(), "{taken} samples of {} series sent as {source}{span}, {} refused, in {spent}", count(series_count), count(refused))?;
     Ok(if refused == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// Place and cause in one line, without what repeats itself.
+fn in_a_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for part in error.chain().map(ToString::to_string).filter(|part| !part.is_empty()) {
+        if !text.contains(&part) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&part);
+        }
+    }
+    text
 }
 
 fn shown(file: &str) -> &str {
@@ -75,20 +87,18 @@ fn name_of(files: &[String]) -> String {
 }
 
 fn format(file: &str, asked: Option<Format>) -> anyhow::Result<Format> {
-    let format = match (asked, file) {
-        (Some(format), _) => format,
-        (None, STDIN) => Format::Openmetrics,
-        (None, name) => Format::of_name(name).ok_or_else(|| anyhow!("{name}: its name does not tell its form; say --format openmetrics, parquet or csv"))?,
-    };
     if file == STDIN {
-        return if format == Format::Parquet { Err(anyhow!("Parquet cannot be read from standard input; name a file")) } else { Ok(format) };
+        return match asked {
+            Some(Format::Parquet) => Err(anyhow!("Parquet cannot be read from standard input; name a file")),
+            asked => Ok(asked.unwrap_or(Format::Openmetrics)),
+        };
     }
-    let path = Path::new(file);
-    if path.is_dir() {
+    let known = std::fs::metadata(file).with_context(|| file.to_owned())?;
+    if known.is_dir() {
         bail!("{file}: it is a folder; print a Prometheus data folder with `promtool tsdb dump-openmetrics {file}` and import that");
     }
-    std::fs::metadata(path).with_context(|| file.to_owned())?;
-    Ok(format)
+    let told = asked.or_else(|| Format::of_name(file));
+    told.ok_or_else(|| anyhow!("{file}: its name does not tell its form; say --format openmetrics, parquet or csv"))
 }
 
 fn read(file: &str, format: Format, samples: &mut Samples, progress: &mut Progress) -> anyhow::Result<()> {

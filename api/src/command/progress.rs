@@ -26,7 +26,9 @@ pub struct Progress {
 impl Progress {
     /// A bar where standard error is a terminal.
     pub fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), last: None, drawn: false }
+        let terminal = std::io::stderr().is_terminal();
+        // Lines that stay are for what takes long; a bar is there at once.
+        Self { terminal, last: (!terminal).then(Instant::now), drawn: false }
     }
 
     /// Says how far it is, unless that was said just now. `share` is 0 to 1, or not known.
@@ -51,8 +53,8 @@ impl Progress {
     pub fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
             write(&format!("\r{:LINE_CELLS$}\r", ""));
+            self.last = None;
         }
-        self.last = None;
     }
 }
 
