@@ -109,7 +109,9 @@ async fn cancel(State(state): State<AppState>, Path(id): Path<String>, parts: Pa
 }
 
 fn number(text: &str) -> Result<BackfillId, ApiError> {
-    text.parse().map(BackfillId).map_err(|_| ApiError::not_found(format!("{text:?} is no number of a backfill")).hint("GET /api/v1/backfill lists them"))
+    text.parse()
+        .map(BackfillId)
+        .map_err(|_| ApiError::not_found(format!("{text:?} is no number of a backfill")).hint("GET /api/v1/backfill lists them"))
 }
 
 fn unknown(id: BackfillId) -> ApiError {

@@ -21,12 +21,8 @@ pub enum Metric {
     RequestSeconds,
     /// Requests being worked on.
     RequestsInFlight,
-    /// Late samples that wait to be repaired.
-    RepairWaiting,
     /// Milliseconds between now and the oldest sample that waits to be repaired.
     RepairOldestLag,
-    /// Late samples repaired into tables and views.
-    RepairSamples,
     /// Rounds of repair.
     RepairRounds,
     /// Backfills that run.
@@ -44,9 +40,7 @@ pub fn observe(status: &Status, now: WallTime, wrong_files: usize) {
     let lag_ms = repair.oldest_waiting.map_or(0.0, |oldest| now.0.saturating_sub(oldest.0) as f64);
     let generations = || status.views.values().flat_map(|view| &view.generations);
     let wrong_views = status.views.values().filter(|view| view.error.is_some() || view.generations.iter().any(|g| g.error.is_some()));
-    metrics::gauge!(Metric::RepairWaiting.name()).set(count(repair.waiting));
     metrics::gauge!(Metric::RepairOldestLag.name()).set(lag_ms);
-    metrics::counter!(Metric::RepairSamples.name()).absolute(repair.repaired);
     metrics::counter!(Metric::RepairRounds.name()).absolute(repair.rounds);
     let running = status.backfills.values().filter(|backfill| backfill.state == BackfillState::Running);
     metrics::gauge!(Metric::BackfillsRunning.name()).set(count(running.count()));
@@ -64,9 +58,7 @@ impl Metric {
             Self::RequestsRejected => "afferent_api_requests_rejected_total",
             Self::RequestSeconds => "afferent_api_request_seconds",
             Self::RequestsInFlight => "afferent_api_requests_in_flight",
-            Self::RepairWaiting => "afferent_api_repair_waiting_samples",
             Self::RepairOldestLag => "afferent_api_repair_oldest_lag_ms",
-            Self::RepairSamples => "afferent_api_repair_samples_total",
             Self::RepairRounds => "afferent_api_repair_rounds_total",
             Self::BackfillsRunning => "afferent_api_backfills_running",
             Self::ViewsFilling => "afferent_api_views_filling",
@@ -96,9 +88,10 @@ pub fn descriptions() -> Vec<(&'static str, &'static str)> {
         (Metric::RequestsRejected.name(), "Requests answered 4xx or 5xx, by path and reason (the status)."),
         (Metric::RequestSeconds.name(), "Seconds until the status line, by path."),
         (Metric::RequestsInFlight.name(), "Requests being worked on."),
-        (Metric::RepairWaiting.name(), "Late samples that wait to be repaired."),
-        (Metric::RepairOldestLag.name(), "Milliseconds between now and the event time of the oldest sample that waits to be repaired; 0 where none waits."),
-        (Metric::RepairSamples.name(), "Late samples repaired into tables and views since the start."),
+        (
+            Metric::RepairOldestLag.name(),
+            "Milliseconds between now and the event time of the oldest sample that waits to be repaired; 0 where none waits.",
+        ),
         (Metric::RepairRounds.name(), "Rounds of repair since the start."),
         (Metric::BackfillsRunning.name(), "Backfills that run."),
         (Metric::ViewsFilling.name(), "Generations of views whose history is being computed."),
@@ -146,6 +139,11 @@ fn engine() -> Vec<(&'static str, &'static str)> {
         (Engine::BufferedRows.name(), "Rows in memory that no table has yet."),
         (Engine::SlowPathSamples.name(), "Out-of-order samples that took the exact slow path."),
         (Engine::TickSeconds.name(), "Seconds a tick took to evaluate the views."),
+        (Engine::SamplesRepaired.name(), "Late samples that were counted where they belong after all."),
+        (Engine::LateWaiting.name(), "Late samples that wait to be counted."),
+        (Engine::BackgroundRowsIn.name(), "Rows that repairs, backfills and new generations of views read."),
+        (Engine::BackgroundRowsOut.name(), "Rows they wrote."),
+        (Engine::BackgroundSeconds.name(), "Seconds a step of them took."),
     ]
 }
 

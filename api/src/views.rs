@@ -91,7 +91,8 @@ async fn explain(state: &AppState, subject: Explainable) -> ApiResult<RecordBatc
     let compiler = Arc::clone(&state.compiler);
     // Planning takes milliseconds, which the async threads do not have.
     let compiled = tokio::task::spawn_blocking(move || compiler.compile(&sql, 1, &known).map(|view| steps::of(&view)));
-    let steps = compiled.await.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "compiling the view failed; this is a bug of ours"))??;
+    let steps =
+        compiled.await.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "compiling the view failed; this is a bug of ours"))??;
     let columns: [(&str, ArrayRef); 2] = [
         ("step", Arc::new(steps.iter().map(|(step, _)| Some(*step)).collect::<StringArray>())),
         ("detail", Arc::new(steps.iter().map(|(_, detail)| Some(detail.as_str())).collect::<StringArray>())),
@@ -117,7 +118,8 @@ fn exists(read: &ReadView, name: &str) -> bool {
 /// What a file defines is changed in the file: a statement would last until the file is read again.
 fn own(state: &AppState, name: &str) -> Result<(), ApiError> {
     let Some(path) = state.view_files.path_of(name) else { return Ok(()) };
-    Err(ApiError::invalid(format!("the view {name} is defined by the file {path}")).hint("change or remove the file; it is read again within seconds"))
+    Err(ApiError::invalid(format!("the view {name} is defined by the file {path}"))
+        .hint("change or remove the file; it is read again within seconds"))
 }
 
 /// Asks the engine, but not for ever.

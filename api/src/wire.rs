@@ -153,8 +153,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let view_files = Arc::new(ViewFiles::default());
     let follower = config.files.views.clone().map(|folder| Follower::new(folder, control.clone(), live.clone(), view_files.clone()));
     let (metrics_now, config_now) = (metrics.clone(), config.clone());
-    let state =
-        AppState { sql, live, control, compiler, view_files, dimensions, clock, config: config_now, metrics: metrics_now, started_at };
+    let state = AppState { sql, live, control, compiler, view_files, dimensions, clock, config: config_now, metrics: metrics_now, started_at };
 
     let router = http::router(state.clone(), afferent_ingest::http::router(receivers));
     let (mut http, mut parts) = (JoinSet::new(), JoinSet::new());

@@ -27,7 +27,9 @@ impl Layout {
         let names = || schema.fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect::<Vec<_>>().join(", ");
         let kind = |wanted: &str| {
             let field = schema.field_with_name(wanted);
-            field.map(|f| f.data_type().clone()).map_err(|_| anyhow!("there is no column {wanted:?}; metric, time and value are needed, here: {}", names()))
+            field
+                .map(|f| f.data_type().clone())
+                .map_err(|_| anyhow!("there is no column {wanted:?}; metric, time and value are needed, here: {}", names()))
         };
         if !is_text(&kind("metric")?) {
             bail!("column metric is {}, and must be text", kind("metric")?);
@@ -57,7 +59,8 @@ impl Layout {
         let column = |name: &str| batch.column_by_name(name).cloned().ok_or_else(|| anyhow!("there is no column {name:?}"));
         let metrics = texts(&column("metric")?)?;
         let times = column("time")?;
-        let times = if times.data_type() == &DataType::Int64 { cast(&times, &DataType::Timestamp(TimeUnit::Millisecond, None))? } else { in_ms(&times)? };
+        let times =
+            if times.data_type() == &DataType::Int64 { cast(&times, &DataType::Timestamp(TimeUnit::Millisecond, None))? } else { in_ms(&times)? };
         let times = times.as_primitive::<TimestampMillisecondType>();
         let values: Float64Array = cast(&column("value")?, &DataType::Float64)?.as_primitive::<Float64Type>().clone();
         let labels = self.labels.iter().map(|name| Ok((name.as_str(), texts(&column(name)?)?))).collect::<anyhow::Result<Vec<_>>>()?;

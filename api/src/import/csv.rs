@@ -50,7 +50,9 @@ impl Columns {
             bail!("a column stands twice in the header");
         }
         let find = |wanted: &str| names.iter().position(|name| *name == wanted);
-        let need = |wanted: &str| find(wanted).ok_or_else(|| anyhow!("the header has no column {wanted:?}; it needs metric, time and value, here: {}", names.join(", ")));
+        let need = |wanted: &str| {
+            find(wanted).ok_or_else(|| anyhow!("the header has no column {wanted:?}; it needs metric, time and value, here: {}", names.join(", ")))
+        };
         let (time, seconds) = match (find("time"), find("time_s")) {
             (Some(_), Some(_)) => bail!("the header has both time and time_s"),
             (None, Some(time)) => (time, true),
@@ -88,7 +90,9 @@ impl Columns {
             return Ok(ms);
         }
         let instant = DateTime::parse_from_rfc3339(text);
-        instant.map(|t| t.timestamp_millis()).map_err(|_| anyhow!("time {text:?} is neither RFC 3339 (2026-11-22T10:00:00Z) nor milliseconds since 1970"))
+        instant
+            .map(|t| t.timestamp_millis())
+            .map_err(|_| anyhow!("time {text:?} is neither RFC 3339 (2026-11-22T10:00:00Z) nor milliseconds since 1970"))
     }
 }
 

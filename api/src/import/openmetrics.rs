@@ -112,7 +112,7 @@ fn series_end(line: &str) -> anyhow::Result<usize> {
 fn time_ms(text: &str) -> anyhow::Result<i64> {
     let number: f64 = text.parse().map_err(|_| anyhow!("{text:?} is no timestamp"))?;
     let ms = if number.abs() >= SECONDS_MAX && number.fract() == 0.0 { number } else { (number * 1000.0).round() };
-    if !(ms.abs() <= TIME_MS_MAX) {
+    if ms.is_nan() || ms.abs() > TIME_MS_MAX {
         bail!("the timestamp {text} lies beyond all time");
     }
     Ok(ms as i64)
@@ -136,7 +136,11 @@ fn series_of(text: &str) -> anyhow::Result<(Cow<'_, str>, Pairs<'_>)> {
             let value = value.trim_start();
             let quoted = value.strip_prefix('"').ok_or_else(|| anyhow!("the value of label {word} is not in quotes"))?;
             let (value, after) = unquoted(quoted)?;
-            if word == "__name__" { metric = value } else { labels.push((word, value)) }
+            if word == "__name__" {
+                metric = value
+            } else {
+                labels.push((word, value))
+            }
             rest = after;
         } else if metric.is_empty() && labels.is_empty() {
             metric = word;

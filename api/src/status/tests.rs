@@ -74,7 +74,10 @@ fn generations_repairs_and_backfills_are_told() {
     };
     status.backfills.insert(BackfillId(7), backfill);
     let report = report(&status, WallTime(60_000));
-    assert_eq!(report["repair"], json!({ "waiting_count": 3, "oldest_waiting": "1970-01-01T00:00:30.000Z", "oldest_lag_s": 30.0, "repaired_count": 9, "rounds": 2 }));
+    assert_eq!(
+        report["repair"],
+        json!({ "waiting_count": 3, "oldest_waiting": "1970-01-01T00:00:30.000Z", "oldest_lag_s": 30.0, "repaired_count": 9, "rounds": 2 })
+    );
     let generation = &report["views"]["v"]["generations"][0];
     assert_eq!((generation["state"].as_str(), generation["origin"].as_str()), (Some("filling"), Some("file")));
     assert_eq!(generation["difference"], json!({ "same": 1, "changed": 2, "added": 3, "gone": 4 }));

@@ -98,7 +98,8 @@ impl Follower {
 
     /// Drops the views that came from files which are gone. What still reads them makes it fail until that is gone as well.
     async fn drop_gone(&mut self, read: &Folder) {
-        let there: BTreeSet<&str> = read.definitions.iter().map(|f| f.definition.name.as_str()).chain(read.wrong.iter().map(|f| f.view.as_str())).collect();
+        let there: BTreeSet<&str> =
+            read.definitions.iter().map(|f| f.definition.name.as_str()).chain(read.wrong.iter().map(|f| f.view.as_str())).collect();
         let status = self.live.view().status.clone();
         let mut gone: BTreeSet<String> = self.taken.keys().filter(|name| !there.contains(name.as_str())).cloned().collect();
         gone.extend(from_files(&status).filter(|name| !there.contains(name)).map(str::to_owned));

@@ -21,7 +21,10 @@ pub(super) fn of(view: &View) -> Vec<(&'static str, String)> {
                 ("windows", windows),
                 ("partial", format!("rows are aggregated per {every} as they come")),
                 ("merge", "partial states are merged when a window is asked for, so any split of rows gives the same".to_owned()),
-                ("finish", "rows of a window are final once the watermark and the lateness have passed its end; later samples are repaired".to_owned()),
+                (
+                    "finish",
+                    "rows of a window are final once the watermark and the lateness have passed its end; later samples are repaired".to_owned(),
+                ),
                 ("state kept", format!("partial states of windows that may still change: {window} plus the lateness")),
             ]
         }

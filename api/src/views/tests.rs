@@ -121,7 +121,10 @@ async fn a_view_is_created_replaced_shown_rolled_back_and_dropped() {
     assert_eq!(column(&shown, "generation"), [1, 2]);
     assert_eq!(column(&shown, "origin"), ["statement", "statement"]);
     assert_eq!(column(&shown, "filled_until"), ["1970-01-01T00:00:00.000000Z", "1970-01-01T00:00:00.000000Z"]);
-    assert_eq!([column(&shown, "same"), column(&shown, "changed"), column(&shown, "added"), column(&shown, "gone")].map(|c| c[1].clone()), [7, 1, 2, 3]);
+    assert_eq!(
+        [column(&shown, "same"), column(&shown, "changed"), column(&shown, "added"), column(&shown, "gone")].map(|c| c[1].clone()),
+        [7, 1, 2, 3]
+    );
     assert_eq!(column(&shown, "sql")[1], other.replace("CREATE OR REPLACE", "CREATE"));
     assert_eq!(server.ask("ROLLBACK MATERIALIZED VIEW busy", "json").await.json()["rows"], json!([["busy", 1, "serving"]]));
     assert_eq!(server.ask("DROP MATERIALIZED VIEW busy", "json").await.json()["rows"], json!([["busy", null, "dropped"]]));

@@ -29,7 +29,14 @@ fn labels_are_columns_or_a_map_and_times_of_any_unit() {
     let value: ArrayRef = Arc::new(Float32Array::from(vec![Some(1.0), None, Some(3.0)]));
     for time in [micros, nanos, millis] {
         let jobs: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("")]));
-        let (samples, layout) = take(&batch(vec![("metric", metric.clone()), ("time", time.clone()), ("value", value.clone()), ("job", jobs), ("n", Arc::new(Int64Array::from(vec![1; 3])))])).unwrap();
+        let (samples, layout) = take(&batch(vec![
+            ("metric", metric.clone()),
+            ("time", time.clone()),
+            ("value", value.clone()),
+            ("job", jobs),
+            ("n", Arc::new(Int64Array::from(vec![1; 3]))),
+        ]))
+        .unwrap();
         assert_eq!((samples.count(), samples.series_count(), samples.span()), (3, 3, Some((1_000, 3_000))));
         assert_eq!(layout.left_out, ["n Int64"]);
         let mut map = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
@@ -40,7 +47,8 @@ fn labels_are_columns_or_a_map_and_times_of_any_unit() {
             }
             map.append(true).unwrap();
         }
-        let (samples, _) = take(&batch(vec![("metric", metric.clone()), ("time", time), ("value", value.clone()), ("labels", Arc::new(map.finish()))])).unwrap();
+        let (samples, _) =
+            take(&batch(vec![("metric", metric.clone()), ("time", time), ("value", value.clone()), ("labels", Arc::new(map.finish()))])).unwrap();
         assert_eq!((samples.count(), samples.series_count()), (3, 2));
     }
 }

@@ -48,7 +48,12 @@ fn errors_name_the_line_and_what_is_wrong() {
         let error = error_of(&format!("{head}{record}\n"));
         assert!(error.starts_with("line 3: ") && error.contains(says), "{record}: {error}");
     }
-    for (header, says) in [("", "a header is required"), ("metric,time\n", "no column \"value\""), ("metric,metric,time,value\n", "twice"), ("metric,time,time_s,value\n", "both")] {
+    for (header, says) in [
+        ("", "a header is required"),
+        ("metric,time\n", "no column \"value\""),
+        ("metric,metric,time,value\n", "twice"),
+        ("metric,time,time_s,value\n", "both"),
+    ] {
         assert!(error_of(header).contains(says), "{header}: {}", error_of(header));
     }
     assert!(error_of("metric,time,value,labels\nup,1795341600000,1,[1]\n").starts_with("line 2: labels"));

@@ -40,7 +40,13 @@ fn names_labels_and_escapes_are_those_of_the_format() {
 
 #[test]
 fn times_are_seconds_or_what_can_only_be_milliseconds() {
-    for (text, ms) in [("1395066363.125", 1_395_066_363_125), ("0", 0), ("-1.5", -1_500), ("1.395066363e9", 1_395_066_363_000), ("1395066363125", 1_395_066_363_125)] {
+    for (text, ms) in [
+        ("1395066363.125", 1_395_066_363_125),
+        ("0", 0),
+        ("-1.5", -1_500),
+        ("1.395066363e9", 1_395_066_363_000),
+        ("1395066363125", 1_395_066_363_125),
+    ] {
         assert_eq!(time_ms(text).unwrap(), ms, "{text}");
     }
     for text in ["x", "NaN", "1e300", "Inf", "2026-11-22"] {
@@ -69,4 +75,12 @@ fn errors_name_the_line_and_what_is_wrong() {
     }
     assert!(error_of("ok 1 1\n# EOF\nmore 1 1\n").starts_with("line 3: text after # EOF"));
     assert!(error_of(&format!("a 1 1\n{}", "x".repeat(super::super::lines::LINE_BYTES_MAX + 1))).starts_with("line 2: the line has more than"));
+}
+
+/// Promtool before 2.48 prints whole label sets and milliseconds, and no end.
+#[test]
+fn what_older_promtools_print_is_read() {
+    let (samples, rest) = load("{__name__=\"up\", job=\"n\"} 1 1395066363125\n{__name__=\"up\", job=\"n\"} +Inf 1395066363126\n").unwrap();
+    assert_eq!((samples.count(), samples.series_count(), samples.span()), (2, 1, Some((1_395_066_363_125, 1_395_066_363_126))));
+    assert!(!rest.complete);
 }

@@ -3,8 +3,7 @@
 use super::*;
 use std::fs;
 
-const OVER_PANES: &str =
-    "AS SELECT service, tumble(window_start, INTERVAL '5 minutes') AS window_start, sum(increase) AS n FROM panes GROUP BY 1, 2";
+const OVER_PANES: &str = "AS SELECT service, tumble(window_start, INTERVAL '5 minutes') AS window_start, sum(increase) AS n FROM panes GROUP BY 1, 2";
 
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -28,8 +27,13 @@ fn definitions_come_after_those_they_read() {
 fn a_wrong_file_tells_whose_it_is() {
     let base = format!("CREATE MATERIALIZED VIEW right {OVER_PANES}");
     let circle = |a: &str, b: &str| format!("CREATE MATERIALIZED VIEW {a} WITH (key = 'n') AS SELECT n FROM {b}");
-    let folder =
-        folder(&[("right.sql", &base), ("left.sql", &base), ("broken.sql", "CREATE MATERIALIZED"), ("c1.sql", &circle("c1", "c2")), ("c2.sql", &circle("c2", "c1"))]);
+    let folder = folder(&[
+        ("right.sql", &base),
+        ("left.sql", &base),
+        ("broken.sql", "CREATE MATERIALIZED"),
+        ("c1.sql", &circle("c1", "c2")),
+        ("c2.sql", &circle("c2", "c1")),
+    ]);
     let read = read(folder.path()).unwrap();
     assert_eq!(read.definitions.len(), 1);
     let wrong: Vec<(&str, bool)> = read.wrong.iter().map(|f| (f.view.as_str(), f.error.contains(&f.path))).collect();

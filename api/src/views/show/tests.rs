@@ -35,10 +35,10 @@ fn read_view() -> ReadView {
 #[test]
 fn progress_is_the_share_of_the_history_there_is() {
     let lines = lines(&read_view(), &[]);
-    assert_eq!(lines.iter().map(|l| (l.generation, l.state, l.progress)).collect::<Vec<_>>(), [
-        (Some(1), "serving", Some(1.0)),
-        (Some(2), "filling", Some(0.25))
-    ]);
+    assert_eq!(
+        lines.iter().map(|l| (l.generation, l.state, l.progress)).collect::<Vec<_>>(),
+        [(Some(1), "serving", Some(1.0)), (Some(2), "filling", Some(0.25))]
+    );
     assert_eq!(lines[0].error.as_deref(), Some("its input is gone"));
     assert_eq!(lines[1].error, None);
     assert_eq!(share(Some((EventTime(5), EventTime(9))), None), None, "without history there is no share");
