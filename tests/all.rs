@@ -9,6 +9,7 @@ mod lateness;
 mod ledger;
 mod prometheus;
 mod readers;
+mod run_time;
 mod scenario;
 mod tidy;
 

@@ -1,9 +1,8 @@
 //! A folder of view definitions, one per file, read and put in order; and what is known of each while the server runs. Not the defining (`follow`).
 
-use afferent_engine::schema::TableName;
 use afferent_queries::definition::Definition;
 use afferent_queries::dimensions::Dimensions;
-use afferent_queries::plan::{Compiler, shipped, shipped_plain};
+use afferent_queries::plan::{Compiler, shipped, shipped_definitions, shipped_plain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -112,14 +111,15 @@ pub fn check(folder: &Path, dimensions: &Dimensions) -> anyhow::Result<Vec<Strin
     let mut known: Vec<_> = shipped(dimensions)?.into_iter().map(|view| view.spec).collect();
     let plain = shipped_plain()?;
     let mut errors: Vec<String> = read.wrong.into_iter().map(|file| file.error).collect();
+    let own: BTreeSet<String> = shipped_definitions()?.into_iter().map(|definition| definition.name).collect();
     for file in read.definitions {
+        if own.contains(&file.definition.name) {
+            errors.push(format!("{}: the view {} comes with the program; choose another name", file.path, file.definition.name));
+            continue;
+        }
         let compiled = Compiler::new(dimensions, &known).with_plain(plain.clone()).compile(&file.definition);
         match compiled {
-            Ok(view) => {
-                // A file may replace a shipped view; those after it see the new one.
-                known.retain(|spec| spec.name != TableName::new(&file.definition.name));
-                known.push(view.spec);
-            }
+            Ok(view) => known.push(view.spec),
             Err(error) => errors.push(format!("{}: {error}", file.path)),
         }
     }

@@ -66,9 +66,14 @@ impl Follower {
         for wrong in &read.wrong {
             now.insert(wrong.view.clone(), ViewFile { path: wrong.path.clone(), error: Some(wrong.error.clone()) });
         }
+        let names: BTreeSet<&str> = read.definitions.iter().map(|file| file.definition.name.as_str()).collect();
         for file in &read.definitions {
             let (name, sql) = (&file.definition.name, &file.definition.sql);
-            let error = if self.taken.get(name) == Some(sql) { None } else { self.define(name, sql).await.map(|e| format!("{}: {e}", file.path)) };
+            // A view that reads another one of the folder can be compiled once that one serves, which its history may take a while to.
+            let serves = |view: &str| self.live.view().views.contains_key(&TableName::new(view));
+            let waits = file.definition.reads.iter().any(|view| names.contains(view.as_str()) && !serves(view));
+            let error =
+                if waits || self.taken.get(name) == Some(sql) { None } else { self.define(name, sql).await.map(|e| format!("{}: {e}", file.path)) };
             now.insert(name.clone(), ViewFile { path: file.path.clone(), error });
         }
         self.drop_gone(&read).await;
@@ -103,15 +108,24 @@ impl Follower {
         let status = self.live.view().status.clone();
         let mut gone: BTreeSet<String> = self.taken.keys().filter(|name| !there.contains(name.as_str())).cloned().collect();
         gone.extend(from_files(&status).filter(|name| !there.contains(name)).map(str::to_owned));
-        for name in gone {
-            match self.control.drop_view(TableName::new(&name)).await {
-                Ok(()) => {
-                    self.taken.remove(&name);
-                    tracing::info!(view = name, "a view was dropped with its file");
+        // A view goes only after those that read it, so what cannot go yet is tried again as long as others go.
+        while !gone.is_empty() {
+            let mut kept = BTreeMap::new();
+            for name in &gone {
+                match self.control.drop_view(TableName::new(name)).await {
+                    Ok(()) => {
+                        self.taken.remove(name);
+                        tracing::info!(view = name, "a view was dropped with its file");
+                    }
+                    Err(error) => drop(kept.insert(name.clone(), error)),
                 }
-                Err(error) if error.kind() == ErrorKind::Unavailable => {}
-                Err(error) => self.tell_once(format!("the file of view {name} is gone, but: {error}")),
             }
+            if kept.len() == gone.len() {
+                let said = kept.into_iter().filter(|(_, error)| error.kind() != ErrorKind::Unavailable);
+                said.for_each(|(name, error)| self.tell_once(format!("the file of view {name} is gone, but: {error}")));
+                return;
+            }
+            gone = kept.into_keys().collect();
         }
     }
 

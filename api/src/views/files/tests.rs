@@ -53,6 +53,9 @@ fn check_compiles_everything_and_names_every_error() {
     let errors = check(folder(&[("good.sql", &good), ("bad.sql", bad), ("worse.sql", "SELECT")]).path(), &dimensions).unwrap();
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(errors[0].contains("worse.sql") && errors[1].contains("bad.sql") && errors[1].contains("cannot run continuously"), "{errors:?}");
+    let taken = "CREATE MATERIALIZED VIEW mttr AS SELECT 1";
+    let errors = check(folder(&[("mttr.sql", taken)]).path(), &dimensions).unwrap();
+    assert!(errors.len() == 1 && errors[0].contains("comes with the program"), "{errors:?}");
     assert!(check(Path::new("no/such/folder"), &dimensions).unwrap_err().to_string().contains("no/such/folder"));
 }
 

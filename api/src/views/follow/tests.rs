@@ -92,3 +92,20 @@ async fn only_views_from_files_are_dropped_also_after_a_restart() {
     fresh.round().await;
     assert_eq!(world.generations("a").len(), 1);
 }
+
+#[tokio::test]
+async fn a_view_waits_for_the_one_it_reads() {
+    let mut world = start();
+    world.write("base", "n");
+    let text = "CREATE MATERIALIZED VIEW above WITH (shape = 'snapshot', key = 'n') AS SELECT n FROM base";
+    fs::write(world.folder.path().join("above.sql"), text).unwrap();
+    world.follower.round().await;
+    assert_eq!((world.generations("base").len(), world.generations("above").len()), (1, 0));
+    assert_eq!(world.files.errors(), [], "waiting is no error");
+    let name = TableName::new("base");
+    let schema = Arc::new(arrow::datatypes::Schema::empty());
+    let info = afferent_engine::live::ViewInfo { schema, key: Vec::new(), sql: String::new(), generation: 1, table: name.clone() };
+    world.live.update(|view| drop(view.views.insert(name, info)));
+    world.follower.round().await;
+    assert_eq!(world.generations("above").len(), 1);
+}
