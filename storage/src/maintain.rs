@@ -174,10 +174,15 @@ impl Maintainer {
         let _round = self.round.lock().await;
         let needed_from = *self.needed_from.lock().unwrap_or_else(PoisonError::into_inner);
         let mut total = Expired::default();
+        let mut newest = None;
+        for name in self.tables.defs().into_iter().map(|def| def.name).chain(self.config.retention_days.keys().map(|name| TableName::new(name))) {
+            newest = newest.max(retain::newest_day(&self.tables.files(&name).await?.files));
+        }
+        let Some(newest) = newest else { return Ok(total) };
         for (table, days) in &self.config.retention_days {
             let name = TableName::new(table);
             let files = self.tables.files(&name).await?;
-            let expired = retain::expired(&files.files, *days, self.watch.now(), needed_from);
+            let expired = retain::expired(&files.files, *days, self.watch.now(), newest, needed_from);
             if expired.is_empty() {
                 continue;
             }

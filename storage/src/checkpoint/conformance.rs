@@ -35,6 +35,7 @@ pub(crate) fn checkpoint(group: &GroupName, epoch: u64, writer: &str, states: Ve
 pub(crate) async fn suite(store: Arc<dyn CheckpointStore>) {
     the_newest_is_found(&store).await;
     the_second_of_one_epoch_is_fenced(&store).await;
+    a_writer_that_slept_is_fenced(&store).await;
     states_come_back_or_are_called_corrupt(&store).await;
     pruning_keeps_what_is_named(&store).await;
 }
@@ -63,6 +64,23 @@ async fn the_second_of_one_epoch_is_fenced(store: &Arc<dyn CheckpointStore>) {
     assert_eq!(&store.latest(&group).await.unwrap().unwrap().writer, winners[0]);
     // The same writer cannot commit twice either.
     assert_eq!(store.commit(&checkpoint(&group, 1, winners[0], vec![])).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+/// It looked, slept, and finds its number free again, because its successor pruned that far.
+async fn a_writer_that_slept_is_fenced(store: &Arc<dyn CheckpointStore>) {
+    let group = GroupName("slept".to_owned());
+    store.commit(&checkpoint(&group, 1, "sleeper", vec![])).await.unwrap();
+    for epoch in 2..=9 {
+        store.commit(&checkpoint(&group, epoch, "successor", vec![])).await.unwrap();
+        store.prune(&group, 3).await.unwrap();
+    }
+    for epoch in [2, 3, 9] {
+        let error = store.commit(&checkpoint(&group, epoch, "sleeper", vec![])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(error.to_string().contains("written by successor"), "{error}");
+    }
+    let latest = store.latest(&group).await.unwrap().unwrap();
+    assert_eq!((latest.epoch, latest.writer.as_str()), (Epoch(9), "successor"));
 }
 
 async fn states_come_back_or_are_called_corrupt(store: &Arc<dyn CheckpointStore>) {

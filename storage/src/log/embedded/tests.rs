@@ -106,9 +106,32 @@ async fn a_second_opening_conflicts_until_the_first_is_dropped() {
     fill(&log, 0..3, 100).await;
     let error = expect_kind(EmbeddedLog::open(dir.path(), config(1 << 20)), ErrorKind::Conflict);
     assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
+    assert!(error.to_string().contains(&format!("in use by process {} on host", std::process::id())), "{error}");
     drop(log);
     let log = EmbeddedLog::open(dir.path(), config(1 << 20)).unwrap();
     fill(&log, 3..5, 100).await;
+}
+
+/// Its lock file is gone, as on a file system that loses locks, and another has the folder: nothing of the sleeper's is written or removed.
+#[tokio::test]
+async fn a_holder_that_was_replaced_neither_acknowledges_nor_trims() {
+    let dir = tempfile::tempdir().unwrap();
+    let sleeper = EmbeddedLog::open(dir.path(), config(4 << 10)).unwrap();
+    fill(&sleeper, 0..20, 1000).await;
+    std::fs::remove_file(dir.path().join("LOCK")).unwrap();
+    expect_kind(sleeper.append(LOG, record(20, 1000)).await, ErrorKind::Conflict);
+    let successor = EmbeddedLog::open(dir.path(), config(4 << 10)).unwrap();
+    fill(&successor, 20..23, 1000).await;
+    let before = segment_files(dir.path());
+    let error = expect_kind(sleeper.append(LOG, record(77, 1000)).await, ErrorKind::Conflict);
+    assert!(error.to_string().contains("in use by process"), "{error}");
+    expect_kind(sleeper.trim(LOG, Position(20)).await, ErrorKind::Conflict);
+    drop(sleeper);
+    assert_eq!(segment_files(dir.path()), before);
+    fill(&successor, 23..26, 1000).await;
+    drop(successor);
+    let reopened = EmbeddedLog::open(dir.path(), config(4 << 10)).unwrap();
+    assert_eq!(expect_prefix(&read_all(&reopened).await.unwrap(), 1000), 26);
 }
 
 #[tokio::test]

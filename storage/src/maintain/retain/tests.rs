@@ -16,7 +16,8 @@ fn files(dates: &[&str]) -> Vec<DataFile> {
 
 fn gone(dates: &[&str], days: u32, now: &str, needed_from: Option<&str>) -> Vec<String> {
     let now = WallTime(i64::from(day_of(now).unwrap()) * MS_PER_DAY + 3_600_000);
-    expired(&files(dates), days, now, needed_from.and_then(day_of)).into_iter().map(|f| f.date).collect()
+    let newest = newest_day(&files(dates)).unwrap_or_default();
+    expired(&files(dates), days, now, newest, needed_from.and_then(day_of)).into_iter().map(|f| f.date).collect()
 }
 
 const DATES: [&str; 5] = ["2026-11-18", "2026-11-19", "2026-11-20", "2026-11-21", "2026-11-22"];
@@ -41,4 +42,10 @@ fn a_clock_that_jumps_ahead_drops_nothing_it_should_not() {
     assert_eq!(gone(&DATES, 3, "2036-01-01", None), DATES[..2], "today is at most the day after the newest date");
     assert_eq!(gone(&DATES, 1, "1970-01-02", None), Vec::<String>::new());
     assert_eq!(gone(&["no date", "2026-11-22"], 1, "2026-12-31", None), Vec::<String>::new());
+}
+
+#[test]
+fn a_table_without_new_rows_loses_its_dates_while_others_go_on() {
+    let now = WallTime(i64::from(day_of("2026-12-10").unwrap()) * MS_PER_DAY);
+    assert_eq!(expired(&files(&DATES), 2, now, day_of("2026-12-09").unwrap(), None).len(), 5);
 }

@@ -4,6 +4,7 @@
 //! publishing that again must find that it has it already. Made again, the table goes on with its log, under any columns. Purging
 //! removes everything, beneath a second mark that goes last, so that half a folder is never taken for a table.
 
+use super::log::tombstones_kept;
 use super::{DeltaTables, Table, delta};
 use crate::error::{StorageError, object_error};
 use crate::layout;
@@ -57,6 +58,7 @@ impl DeltaTables {
             .with_columns(fields)
             .with_partition_columns([layout::DATE_COLUMN])
             .with_table_name(def.name.as_str())
+            .with_configuration(tombstones_kept().into_iter().map(|(key, value)| (key, Some(value))))
             .await
             .map_err(|source| delta(&def.name, "create it", source))?;
         self.remember(&def.name, &opened)

@@ -28,6 +28,15 @@ const LOG_KEPT_MS: i64 = 3_600_000;
 /// Files of a log, beyond which older entries go before their time, so that commits every second do not fill a folder.
 const LOG_FILES_MAX: usize = 1024;
 
+/// How long a folded log names removed files, for vacuums of other programs: a week by Delta's default, which at a commit a second would be
+/// hundreds of thousands of them in every fold.
+pub(super) const TOMBSTONES_KEPT: (&str, &str) = ("delta.deletedFileRetentionDuration", "interval 1 hour");
+
+/// The same as a table's properties.
+pub(super) fn tombstones_kept() -> HashMap<String, String> {
+    HashMap::from([(TOMBSTONES_KEPT.0.to_owned(), TOMBSTONES_KEPT.1.to_owned())])
+}
+
 /// How often a commit is tried against other writers.
 const ATTEMPTS_MAX: u32 = 16;
 
@@ -120,8 +129,10 @@ impl TableLog {
         let failed = |name: &TableName, source| delta(name, "change its columns", source);
         for _ in 0..ATTEMPTS_MAX {
             let fits = columns::compare(&self.state.columns, ours);
+            let kept_known = self.state.metadata.configuration().contains_key(TOMBSTONES_KEPT.0);
             let (fields, operation) = match fits {
-                Fits::Same => return Ok(()),
+                Fits::Same if kept_known => return Ok(()),
+                Fits::Same => (self.state.columns.clone(), DeltaOperation::SetTableProperties { properties: tombstones_kept() }),
                 Fits::Lacks(lacking) => {
                     let known = |f: &StructField| self.state.columns.iter().find(|s| s.name() == f.name()).cloned();
                     let fields: Vec<StructField> = ours.iter().map(|f| known(f).unwrap_or_else(|| f.clone())).collect();
@@ -133,6 +144,8 @@ impl TableLog {
             };
             let schema = StructType::try_new(fields.clone()).map_err(|e| failed(&self.name, e.into()))?;
             let metadata = self.state.metadata.clone().with_schema(&schema).map_err(|e| failed(&self.name, e.into()))?;
+            let (key, value) = TOMBSTONES_KEPT;
+            let metadata = metadata.add_config_key(key.to_owned(), value.to_owned()).map_err(|e| failed(&self.name, e.into()))?;
             let version = self.state.files.version + 1;
             match self.append(version, vec![Action::Metadata(metadata.clone())], None, operation).await {
                 Ok(()) => {

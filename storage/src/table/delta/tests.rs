@@ -177,6 +177,9 @@ async fn a_table_of_an_earlier_version_gets_the_new_columns() {
     // A writer that opened the table before reads on.
     publish(&before, &old, 3).await;
     assert_eq!(before.files(&old.name).await.unwrap().files.iter().map(|f| f.row_count).sum::<u64>(), 300);
+    if let Ok(keep) = std::env::var("AFFERENT_KEEP_LAKE") {
+        std::fs::rename(folder.path(), keep).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
