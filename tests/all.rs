@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod continuous;
+mod differential;
 mod full_disk;
 mod lateness;
 mod ledger;

@@ -34,7 +34,7 @@ struct World {
     checkpoints: Arc<MemoryCheckpoints>,
 }
 
-fn dimensions() -> Arc<Dimensions> {
+pub(crate) fn dimensions() -> Arc<Dimensions> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("continuous");
     Arc::new(Dimensions::load(Some(&folder.join("inventory.yaml")), Some(&folder.join("slo")), None).unwrap())
 }

@@ -58,7 +58,11 @@ impl Chain {
     pub async fn commit(&self, cut: &Cut, previous: Option<&Checkpoint>, epoch: Epoch) -> Result<Published> {
         let checkpoint = match self.own_attempt(epoch).await? {
             Some(done) => done,
-            None => self.write(cut, previous, epoch).await?,
+            None => {
+                let made = self.write(cut, previous, epoch).await?;
+                // A number that was pruned can be created again, by a writer that stood still for long: only the newest checkpoint is the fence.
+                self.own_attempt(epoch).await?.unwrap_or(made)
+            }
         };
         let guard = self.live.commit.clone().lock_owned().await;
         let files = self.publish(&checkpoint).await?;

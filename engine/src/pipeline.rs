@@ -13,7 +13,7 @@ use crate::cell::Cell;
 use crate::config::EngineConfig;
 use crate::error::Result;
 use crate::event::{Event, EventKind};
-use crate::log::{Decoded, DecodedBody, LogName, Position, Record, Reject};
+use crate::log::{Decoded, DecodedBody, LogName, Position, Record, Reject, Topic};
 use crate::metrics::Metric;
 use crate::panes::Panes;
 use crate::query::{Inventory, View};
@@ -139,7 +139,10 @@ impl Pipeline {
         source.last_received = source.last_received.max(record.received_at);
         if retry {
             self.count_retry(&record.source, &decoded);
-            self.watermark.observe(&record.source, None, record.received_at);
+            // Only what is sent to the log of metrics tells how far metrics are: a replay reads one log after the other.
+            if log.topic == Topic::Metrics {
+                self.watermark.observe(&record.source, None, record.received_at);
+            }
             return;
         }
         self.reject(&origin, &decoded.rejects);

@@ -56,17 +56,20 @@ pub struct Target {
 impl Target {
     const UNSEEN: Self = Self { first: i64::MAX, second: i64::MAX };
 
-    /// Takes a sample time.
+    /// Takes a sample time; gives the second earliest one before, where that is known now to have been earlier.
     #[inline]
-    pub fn observe(&mut self, time: i64) {
+    pub fn observe(&mut self, time: i64) -> Option<i64> {
         if time >= self.second || time == self.first {
-            return;
+            return None;
         }
+        let before = self.second;
         if time < self.first {
             (self.first, self.second) = (time, self.first);
         } else {
             self.second = time;
         }
+        // Before there were two, nothing of the target is later than what was the first.
+        (before != i64::MAX).then_some(before)
     }
 }
 

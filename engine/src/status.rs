@@ -190,6 +190,8 @@ pub struct RepairStatus {
     pub corrections: usize,
     /// Event time of the oldest that waits.
     pub oldest_waiting: Option<EventTime>,
+    /// Panes were corrected and not every view has taken that in yet.
+    pub correcting: bool,
     /// Samples that were repaired into tables and views since the start of this process.
     pub repaired: u64,
     /// Rounds of repair since the start of this process.

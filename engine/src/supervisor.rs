@@ -185,11 +185,11 @@ enum Event {
 /// Deliveries taken in one go before the loop looks at the clock again.
 const BURST: usize = 32;
 
-/// How long a missing predecessor is waited for before it is read from the log.
-const GAP_WAIT: Duration = Duration::from_millis(250);
+/// How long a missing predecessor is waited for before it is read from the log; simulations have no receiver that is only slow.
+const GAP_WAIT: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
 
-/// Wait between tries of a checkpoint while the store is away.
-const RETRY_WAIT: Duration = Duration::from_millis(1_000);
+/// Wait between tries of a checkpoint while the store is away; simulations bring it back at once.
+const RETRY_WAIT: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
 
 impl Engine {
     async fn run_until_halted(self, intake: mpsc::Receiver<Delivery>, commands: mpsc::Receiver<Command>) -> Result<()> {

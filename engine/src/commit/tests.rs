@@ -1,4 +1,9 @@
 use super::*;
+use crate::clock::ManualClock;
+use crate::schema::{self, TableDef};
+use crate::sim::{MemoryCheckpoints, MemoryLog, MemoryTables};
+use crate::time::WallTime;
+use async_trait::async_trait;
 
 #[test]
 fn a_bundle_is_read_back_and_a_cut_one_is_refused() {
@@ -11,4 +16,68 @@ fn a_bundle_is_read_back_and_a_cut_one_is_refused() {
         let cut = unpack(&packed.slice(..end));
         assert!(cut.is_none_or(|parts| parts.len() < 2), "cut at {end}");
     }
+}
+
+/// Stands still before its commit until `other` has gone on for several epochs.
+struct Overtaken {
+    inner: Arc<MemoryCheckpoints>,
+    other: Chain,
+}
+
+#[async_trait]
+impl CheckpointStore for Overtaken {
+    async fn latest(&self, group: &GroupName) -> Result<Option<Checkpoint>> {
+        self.inner.latest(group).await
+    }
+
+    async fn write_state(&self, group: &GroupName, epoch: Epoch, name: &str, bytes: Bytes) -> Result<StateFile> {
+        self.inner.write_state(group, epoch, name, bytes).await
+    }
+
+    async fn read_state(&self, file: &StateFile) -> Result<Bytes> {
+        self.inner.read_state(file).await
+    }
+
+    async fn commit(&self, checkpoint: &Checkpoint) -> Result<()> {
+        for epoch in 1..=CHECKPOINTS_KEPT as u64 + 3 {
+            drop(self.other.commit(&cut(schema::samples(), 0), None, Epoch(epoch)).await?);
+        }
+        self.inner.commit(checkpoint).await
+    }
+
+    async fn prune(&self, group: &GroupName, keep: usize) -> Result<()> {
+        self.inner.prune(group, keep).await
+    }
+}
+
+/// One row of `dead_letters`, or an empty table.
+fn cut(table: TableDef, rows: usize) -> Cut {
+    let row = crate::rows::DeadRow {
+        reason: "test",
+        detail: String::new(),
+        count: 1,
+        origin: crate::rows::Origin { source: "s".into(), received_at: 0, log: "metrics/0".into(), position: 0 },
+    };
+    let batches = if rows == 0 { vec![] } else { vec![crate::rows::dead(&[row]).expect("columns")] };
+    Cut { positions: BTreeMap::new(), tables: vec![(table, Box::new(move || Box::new(batches.clone().into_iter())))], states: vec![] }
+}
+
+#[tokio::test]
+async fn a_number_that_was_pruned_is_no_way_in_for_a_writer_that_stood_still() {
+    let (tables, checkpoints) = (Arc::new(MemoryTables::default()), Arc::new(MemoryCheckpoints::default()));
+    let chain = |writer: &str, checkpoints: Arc<dyn CheckpointStore>| Chain {
+        group: GroupName::of_partition(0),
+        writer: writer.into(),
+        tables: tables.clone(),
+        checkpoints,
+        log: Arc::new(MemoryLog::default()),
+        live: Arc::new(Live::default()),
+        clock: Arc::new(ManualClock::at(WallTime(0))),
+    };
+    let other = chain("new", checkpoints.clone());
+    let old = chain("old", Arc::new(Overtaken { inner: checkpoints.clone(), other }));
+    let ended = old.commit(&cut(schema::dead_letters(), 1), None, Epoch(1)).await.err().expect("it was overtaken");
+    assert_eq!(ended.kind(), ErrorKind::Conflict, "{ended}");
+    let shown = tables.files(&TableName::new(schema::DEAD_LETTERS)).await.expect("files");
+    assert!(shown.files.is_empty(), "a writer that was overtaken published");
 }

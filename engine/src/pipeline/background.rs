@@ -146,11 +146,12 @@ impl Pipeline {
 
     /// True where something waits besides late samples.
     pub(crate) fn has_more_than_late(&self) -> bool {
-        !self.background.touched.is_empty()
-            || self.background.round.is_some()
-            || !self.background.changed.is_empty()
-            || self.views.fills()
-            || self.background.backfills.values().any(|b| b.state == State::Running)
+        self.is_correcting() || self.views.fills() || self.background.backfills.values().any(|b| b.state == State::Running)
+    }
+
+    /// True where views do not know yet of everything that was corrected.
+    fn is_correcting(&self) -> bool {
+        !self.late.recheck.is_empty() || !self.background.touched.is_empty() || self.background.round.is_some() || !self.background.changed.is_empty()
     }
 
     /// A view is gone: nothing of it waits any more.
@@ -415,6 +416,7 @@ impl Pipeline {
             waiting: self.late.len(),
             corrections: self.background.corrections(),
             oldest_waiting: self.late.oldest().map(EventTime),
+            correcting: self.is_correcting(),
             repaired: self.late.repaired,
             rounds: u64::try_from(self.late.rounds).unwrap_or_default(),
         }

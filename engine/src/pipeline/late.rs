@@ -149,6 +149,10 @@ impl Pipeline {
                         starts.insert((sample.series, pane_of(sample.time)), sample.start_time);
                     }
                     self.count_late(&sample, &rows, &mut touched);
+                    let target = self.panes.hot().get(sample.series as usize).map_or(0, |h| h.target);
+                    if let Some(before) = self.registry.target_mut(target).and_then(|t| t.observe(sample.time)) {
+                        self.births_moved(target, before);
+                    }
                 }
             }
         }
@@ -158,6 +162,21 @@ impl Pipeline {
         metrics::counter!(Metric::SamplesSkipped.name(), "reason" => "conflict").increment(conflicts);
         self.late.repaired += accepted;
         Ok(self.write_again(&touched, &rows, &starts))
+    }
+
+    /// A target turns out to have been scraped twice earlier than was known: its series that began between then and `before` count from zero.
+    pub(super) fn births_moved(&mut self, target: u32, before: i64) {
+        let Some(second) = self.registry.targets().get(target as usize).map(|t| t.second) else { return };
+        let began = |hot: &crate::panes::Hot| hot.target == target && hot.birth > second && hot.birth <= before;
+        let births: Vec<(u32, i64)> =
+            self.panes.hot().iter().enumerate().filter(|(_, hot)| began(hot)).map(|(s, hot)| (s as u32, hot.birth)).collect();
+        for (series, birth) in births {
+            if self.panes.is_final(birth) {
+                self.late.recheck.insert((series, pane_of(birth)));
+            } else {
+                self.panes.touch(birth, birth);
+            }
+        }
     }
 
     /// What an accepted late sample means for its series: which panes change.

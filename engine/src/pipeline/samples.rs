@@ -105,8 +105,8 @@ impl Pipeline {
                         tally.non_finite += u64::from(!is_stale(value));
                     }
                     let target = self.panes.hot().get(index as usize).map_or(0, |h| h.target);
-                    if let Some(target) = self.registry.target_mut(target) {
-                        target.observe(time);
+                    if let Some(before) = self.registry.target_mut(target).and_then(|t| t.observe(time)) {
+                        self.births_moved(target, before);
                     }
                 }
                 Taken::Duplicate => tally.duplicate += 1,

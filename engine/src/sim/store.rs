@@ -137,46 +137,69 @@ fn kept(table: &TableDef, batch: &RecordBatch, wanted: &Wanted) -> Result<Record
 /// Checkpoints in memory.
 #[derive(Debug, Default)]
 pub struct MemoryCheckpoints {
-    inner: Mutex<(BTreeMap<(GroupName, Epoch), Checkpoint>, HashMap<String, Bytes>)>,
+    inner: Mutex<Checkpoints>,
+}
+
+#[derive(Debug, Default)]
+struct Checkpoints {
+    chain: BTreeMap<(GroupName, Epoch), Checkpoint>,
+    /// By path, with the epoch they were written for.
+    states: HashMap<String, (Epoch, Bytes)>,
+    next: u64,
+}
+
+impl MemoryCheckpoints {
+    fn with<T>(&self, work: impl FnOnce(&mut Checkpoints) -> T) -> T {
+        work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 #[async_trait]
 impl CheckpointStore for MemoryCheckpoints {
     async fn latest(&self, group: &GroupName) -> Result<Option<Checkpoint>> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(inner.0.iter().filter(|((g, _), _)| g == group).max_by_key(|((_, e), _)| *e).map(|(_, c)| c.clone()))
+        Ok(self.with(|c| c.chain.iter().filter(|((g, _), _)| g == group).max_by_key(|((_, e), _)| *e).map(|(_, c)| c.clone())))
     }
 
     async fn write_state(&self, group: &GroupName, epoch: Epoch, name: &str, bytes: Bytes) -> Result<StateFile> {
-        let path = format!("{group}/{epoch}-{name}");
-        let file = StateFile { name: name.into(), path: path.clone(), size_bytes: bytes.len() as u64, crc32c: 0 };
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).1.insert(path, bytes);
-        Ok(file)
+        Ok(self.with(|c| {
+            // Two attempts at one epoch never write over each other.
+            c.next += 1;
+            let path = format!("{group}/{epoch}-{name}-{}", c.next);
+            let file = StateFile { name: name.into(), path: path.clone(), size_bytes: bytes.len() as u64, crc32c: 0 };
+            c.states.insert(path, (epoch, bytes));
+            file
+        }))
     }
 
     async fn read_state(&self, file: &StateFile) -> Result<Bytes> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.1.get(&file.path).cloned().ok_or_else(|| Error::corrupt(format!("state file {} is missing", file.path)))
+        let found = self.with(|c| c.states.get(&file.path).map(|(_, bytes)| bytes.clone()));
+        found.ok_or_else(|| Error::corrupt(format!("state file {} is missing", file.path)))
     }
 
     async fn commit(&self, checkpoint: &Checkpoint) -> Result<()> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (checkpoint.group.clone(), checkpoint.epoch);
-        if inner.0.contains_key(&key) {
-            return Err(Error::new(ErrorKind::Conflict, format!("{}: epoch {} exists", checkpoint.group, checkpoint.epoch)));
-        }
-        inner.0.insert(key, checkpoint.clone());
-        Ok(())
+        self.with(|c| {
+            let key = (checkpoint.group.clone(), checkpoint.epoch);
+            if c.chain.contains_key(&key) {
+                return Err(Error::new(ErrorKind::Conflict, format!("{}: epoch {} exists", checkpoint.group, checkpoint.epoch)));
+            }
+            c.chain.insert(key, checkpoint.clone());
+            Ok(())
+        })
     }
 
     async fn prune(&self, group: &GroupName, keep: usize) -> Result<()> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let epochs: Vec<_> = inner.0.keys().filter(|(g, _)| g == group).cloned().collect();
-        for key in epochs.iter().take(epochs.len().saturating_sub(keep)) {
-            inner.0.remove(key);
-        }
-        let named: HashSet<String> = inner.0.values().flat_map(|c| &c.states).map(|s| s.path.clone()).collect();
-        inner.1.retain(|path, _| named.contains(path));
+        self.with(|c| {
+            let epochs: Vec<Epoch> = c.chain.keys().filter(|(g, _)| g == group).map(|(_, e)| *e).collect();
+            let (old, recent) = epochs.split_at(epochs.len().saturating_sub(keep.max(1)));
+            let Some(oldest) = recent.first().copied() else { return };
+            for epoch in old {
+                c.chain.remove(&(group.clone(), *epoch));
+            }
+            let named: HashSet<String> = c.chain.values().flat_map(|c| &c.states).map(|s| s.path.clone()).collect();
+            // A state of the oldest kept epoch or later may belong to a checkpoint that is just being made.
+            let folder = format!("{group}/");
+            c.states.retain(|path, (epoch, _)| !path.starts_with(&folder) || *epoch >= oldest || named.contains(path));
+        });
         Ok(())
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Entry {
     /// The rows of this tick differ from the last one's.
     pub(super) changed: bool,
     pub(super) error: Option<String>,
+    /// The state of a fold is another one than when its rows were computed.
+    pub(super) restated: bool,
     pub(super) evaluated_at: WallTime,
 }
 
@@ -120,6 +122,7 @@ impl Entry {
             provisional,
             changed: false,
             error: None,
+            restated: false,
             evaluated_at: WallTime::default(),
         })
     }
@@ -189,8 +192,22 @@ impl Entry {
             let own: BTreeSet<i64> = window_starts(&recent.rows);
             recent.rows = standing(&of_windows(&newest, &own)?)?;
         }
+        self.remember_new(&rows)?;
         self.out.push(rows);
         self.changed = true;
+        Ok(())
+    }
+
+    /// Windows that had no row until they were computed again are read by others like those that always had.
+    fn remember_new(&mut self, rows: &RecordBatch) -> Result<()> {
+        let known: BTreeSet<i64> = self.recent.iter().flat_map(|r| window_starts(&r.rows)).collect();
+        let horizon = self.recent.iter().map(|r| r.newest).max().map_or(i64::MIN, |newest| newest.saturating_sub(RECENT_MS * 1000));
+        let new: BTreeSet<i64> = window_starts(rows).into_iter().filter(|start| !known.contains(start) && start * 1000 >= horizon).collect();
+        let rows = standing(&of_windows(rows, &new)?)?;
+        if rows.num_rows() > 0 {
+            // They belong to no round: whoever reads rounds is told of corrections.
+            self.recent.push(Recent { round: self.rounds, newest: newest_window(&rows), rows });
+        }
         Ok(())
     }
 
@@ -220,7 +237,8 @@ impl Entry {
                 concat_batches(&self.schema, &rows.collect::<Result<Vec<_>>>()?)?
             }
             (Program::Fold(program), State::Fold(fold)) => {
-                let Some(source) = serving(before, &program.input).filter(|e| e.changed) else { return Ok(()) };
+                let restated = std::mem::take(&mut self.restated);
+                let Some(source) = serving(before, &program.input).filter(|e| e.changed || restated) else { return Ok(()) };
                 let rows = fold.evaluate(std::slice::from_ref(&source.provisional))?;
                 with_envelope(&self.schema, &rows, &envelope, None)?
             }

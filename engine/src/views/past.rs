@@ -324,6 +324,7 @@ impl Views {
         let (table, schema) = (entry.table(), entry.view.spec.schema.clone());
         let given: Vec<RecordBatch> = entry.recent.iter().filter(|r| r.round > chosen.own_rounds).map(|r| r.rows.clone()).collect();
         let generation = entry.view.spec.generation;
+        entry.restated = true;
         let State::Fold(fold) = &mut entry.state else { return Ok(Applied::default()) };
         fold.load(&done.state)?;
         let mut rows = vec![done.compared.rows];

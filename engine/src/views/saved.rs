@@ -132,7 +132,8 @@ impl Entry {
                 }
                 (State::Window(state), section) => {
                     let pane = section.strip_prefix("final-").and_then(|p| p.parse().ok()).ok_or_else(corrupt)?;
-                    state.finals.insert(pane, one(bytes)?);
+                    let Program::Window(program) = &self.view.program else { return Err(corrupt()) };
+                    state.correct(program, pane, one(bytes)?);
                 }
                 _ => return Err(Error::new(ErrorKind::Corrupt, format!("the saved state of view {name} has an unknown section {section}"))),
             }

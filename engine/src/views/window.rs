@@ -116,7 +116,8 @@ impl WindowState {
         }
         for (bucket, mut states) in fresh {
             states.extend(self.finals.remove(&bucket));
-            self.finals.insert(bucket, program.query.merge(&states)?);
+            // A pane that became final before any tick looked at it shows in its window all the same.
+            self.correct(program, bucket, program.query.merge(&states)?);
         }
         Ok(())
     }

@@ -70,7 +70,8 @@ fn pane(series: &Series, start: i64, all: &[Series]) -> Option<Pane> {
     let mut pane = Pane { first: Some(first), last: inside.last().map(|(_, v)| *v), ..Pane::default() };
     let mut before = finite(start - ANCHOR_MS_MAX..start).next_back().map(|(_, v)| v);
     if before.is_none() && finite(i64::MIN..start).next().is_none() && counts_from_zero(series, first_time, all) {
-        before = Some(0.0);
+        // Whatever its first value is, it began: that is no reset.
+        pane.increase = first;
     }
     for (_, value) in inside {
         pane.count += 1;
