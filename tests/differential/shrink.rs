@@ -141,7 +141,7 @@ pub(super) async fn told(ground: &Arc<Ground>, failure: Failure) -> String {
     shrinking.plainer_schedule().await;
     shrinking.fewer_bodies().await;
     shrinking.fewer_series().await;
-    let mut out = format!("set {set}, schedule {:?}\n", shrinking.schedule);
+    let mut out = format!("set {set}, {}: {:?}\n", shrinking.schedule.name, shrinking.schedule);
     out.push_str(&format!("{} bodies were shrunk to {}, {:?}\n", size, shrinking.stream.sent.len(), shrinking.stream.config));
     for view in &shrinking.views {
         out.push_str(&format!("  {}\n", view.spec.sql));

@@ -4,6 +4,7 @@ use super::entry::{Entry, State};
 use super::window::WindowState;
 use super::{Recent, Views, newest_window};
 use crate::error::{Error, ErrorKind, Result};
+use crate::query::Program;
 use crate::state::{decode_batches, encode_batches};
 use arrow::array::new_null_array;
 use arrow::datatypes::{Field, SchemaRef};
