@@ -8,7 +8,7 @@ use afferent_engine::checkpoint::{CHECKPOINT_VERSION, Checkpoint, CheckpointStor
 use afferent_engine::clock::{Clock, ManualClock, SystemClock};
 use afferent_engine::live::Live;
 use afferent_engine::schema::{self, TableDef, TableName};
-use afferent_engine::table::TableStore;
+use afferent_engine::table::{DataFile, TableStore};
 use afferent_engine::time::WallTime;
 use afferent_storage::checkpoint::ObjectCheckpoints;
 use afferent_storage::config::MaintainConfig;
@@ -33,6 +33,9 @@ const SERIES: i64 = 10;
 /// Seconds between two rounds of upkeep, and between two vacuums.
 const ROUND_S: u64 = 30;
 const VACUUM_S: u64 = 300;
+
+/// Checkpoints that are kept.
+const CHECKPOINTS_KEPT: usize = 3;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -79,6 +82,12 @@ impl Day {
             rows += batch.num_rows() as u64;
             tables.insert(def.name.clone(), self.tables.write(&def, Epoch(number), Box::new(std::iter::once(batch))).await?);
         }
+        self.commit(number, tables).await?;
+        Ok(rows)
+    }
+
+    /// The checkpoint of an epoch and what follows from it.
+    async fn commit(&self, number: u64, tables: BTreeMap<TableName, Vec<DataFile>>) -> Result<()> {
         let state = self.checkpoints.write_state(&group(), Epoch(number), "state", vec![7; 1000].into()).await?;
         let checkpoint = Checkpoint {
             version: CHECKPOINT_VERSION,
@@ -97,8 +106,8 @@ impl Day {
             let files = self.tables.files(&name).await?;
             self.live.update(|view| drop(view.files.insert(name, files)));
         }
-        self.checkpoints.prune(&group(), 3).await?;
-        Ok(rows)
+        self.checkpoints.prune(&group(), CHECKPOINTS_KEPT).await?;
+        Ok(())
     }
 
     async fn upkeep(&self, second: u64) -> Result<()> {
@@ -240,6 +249,9 @@ async fn after_the_day(day: &Day, folder: &Path, epochs: u64) -> Result<()> {
     for second in epochs + 1..=epochs + 3 * VACUUM_S {
         if second <= epochs + 5 {
             rows += day.epoch(second).await?;
+        } else if second <= epochs + 5 + CHECKPOINTS_KEPT as u64 {
+            // The last checkpoints name their files too, so they make room for some without any.
+            day.commit(second, BTreeMap::new()).await?;
         }
         day.upkeep(second).await?;
         day.clock.advance_ms(1000);
