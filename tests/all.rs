@@ -13,6 +13,7 @@ mod readers;
 mod run_time;
 mod scenario;
 mod tidy;
+mod torture;
 
 use std::path::Path;
 

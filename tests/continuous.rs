@@ -1,7 +1,7 @@
 //! Invariant I3 for every shipped view: the engine run straight = halted and restarted = shuffled within lateness = one plain DataFusion run over the
 //! accepted rows. The engine is the real one on ports in memory; bodies go through the real decoders.
 
-mod input;
+pub(crate) mod input;
 pub(crate) mod rows;
 
 use afferent_engine::checkpoint::GroupName;

@@ -29,6 +29,16 @@ const KILLS_MAX: u64 = 10;
 /// How much at the very start may be missing.
 const START_MS_MAX: i64 = 15_000;
 
+/// Panes, and those that are not the aggregation of their samples. Without what is out of range: a pane counts finite values.
+const PANES_AGAINST_SAMPLES: &str = "
+SELECT count(*), count(*) FILTER (WHERE (p.n, p.low, p.high) IS DISTINCT FROM (s.n, s.low, s.high) OR abs(p.total - s.total) > 1e-9 * s.size)
+FROM (SELECT series_id, window_start, count AS n, min AS low, max AS high, sum AS total FROM rollup_1m WHERE count > 0) AS p
+FULL JOIN (
+  SELECT series_id, date_bin(INTERVAL '1 minute', time) AS window_start, count(*) AS n, min(value) AS low, max(value) AS high, sum(value) AS total,
+    sum(abs(value)) AS size
+  FROM samples WHERE abs(value) < 'Infinity' GROUP BY 1, 2
+) AS s ON p.series_id = s.series_id AND p.window_start = s.window_start";
+
 /// How long the senders may take to catch up after the last kill.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
@@ -102,6 +112,9 @@ fn compare(server: &Server, halves: &[Prometheus], exporters: &[NodeExporter], s
     assert!(count == 0, "{count} differences among {} samples:\n{}", wanted.len(), differences.join("\n"));
     let instances = rows::one_int(&door, "SELECT count(DISTINCT instance) FROM metrics.\"node_load1\"").unwrap();
     assert_eq!(instances, 2, "both halves of the hosts stand in one relation");
+    let panes = rows::sql(&door, PANES_AGAINST_SAMPLES).unwrap().remove(0);
+    assert!(panes[0].int() > 1000 && panes[1].int() == 0, "{} of {} panes differ from their samples", panes[1].int(), panes[0].int());
+    eprintln!("{} samples and {} panes are equal", wanted.len(), panes[0].int());
 }
 
 /// Every float sample between the two instants, bit for bit; none may stand twice.

@@ -11,6 +11,7 @@ pub mod sql;
 use crate::config::ConfigError;
 use crate::import::Format;
 use afferent_engine::error::{Error, ErrorKind};
+use afferent_storage::steps::Steps;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -201,8 +202,13 @@ impl CommandLine {
 
 /// Runs a command and prints why it failed, if it did.
 pub fn main(line: CommandLine) -> Exit {
+    main_watched(line, Steps::default())
+}
+
+/// The same; a server tells `steps` what becomes durable.
+pub fn main_watched(line: CommandLine, steps: Steps) -> Exit {
     let result = match line.command {
-        Command::Serve(args) => serve::run(&args),
+        Command::Serve(args) => serve::run(&args, steps),
         Command::Demo(args) => crate::demo::run(args),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Sql(args) => sql::run(&args),

@@ -27,6 +27,7 @@ use afferent_storage::history::ParquetHistory;
 use afferent_storage::log::embedded::EmbeddedLog;
 use afferent_storage::maintain::Maintainer;
 use afferent_storage::object_store::{self, Store};
+use afferent_storage::steps::Steps;
 use afferent_storage::table::delta::DeltaTables;
 use afferent_storage::table::provider::LakeTable;
 use axum::Router;
@@ -81,6 +82,14 @@ struct Opened {
 /// # Errors
 /// `Invalid` for definitions, `Conflict` where another process has the folder, `Unavailable` for disk and address, `Corrupt` for the log.
 pub async fn start(config: Config) -> Result<Server> {
+    start_watched(config, Steps::default()).await
+}
+
+/// The same, and tells `steps` what becomes durable.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_watched(config: Config, steps: Steps) -> Result<Server> {
     let config = Arc::new(config);
     let metrics = telemetry::start_metrics().map_err(|e| Error::caused(ErrorKind::Internal, "metrics cannot be recorded", e))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -89,7 +98,7 @@ pub async fn start(config: Config) -> Result<Server> {
     let listener = TcpListener::bind(listen).await;
     let listener = listener.map_err(|e| Error::caused(ErrorKind::Unavailable, format!("cannot listen on {listen}"), e))?;
     let address = listener.local_addr().map_err(|e| Error::caused(ErrorKind::Unavailable, "the listening address is not known", e))?;
-    let opened = open(config.clone()).await?;
+    let opened = open(config.clone(), steps).await?;
     assemble(Assembly { config, clock, metrics, listener, address }, opened)
 }
 
@@ -103,13 +112,13 @@ struct Assembly {
 }
 
 /// Opens what lies on disk, apart from the async threads, because it reads and checks the whole log.
-async fn open(config: Arc<Config>) -> Result<Opened> {
+async fn open(config: Arc<Config>, steps: Steps) -> Result<Opened> {
     let opened = tokio::task::spawn_blocking(move || {
         let files = &config.files;
         let dimensions = Dimensions::load(files.inventory.as_deref(), files.slo.as_deref(), files.prices.as_deref())?;
         let views = shipped(&dimensions)?;
-        let log = EmbeddedLog::open(&config.log_dir, config.log.clone())?;
-        let store = object_store::open(&config.store_dir.to_string_lossy())?.owned()?;
+        let log = EmbeddedLog::open_watched(&config.log_dir, config.log.clone(), steps.clone())?;
+        let store = object_store::open(&config.store_dir.to_string_lossy())?.owned()?.watched(steps);
         Ok(Opened { log, store, dimensions: Arc::new(dimensions), views })
     });
     opened.await.map_err(|e| Error::caused(ErrorKind::Internal, "opening the data folder failed", e))?

@@ -3,6 +3,7 @@
 use crate::error::{StorageError, object_error};
 use crate::layout;
 use crate::object_store::Store;
+use crate::steps::Step;
 use afferent_engine::checkpoint::{CHECKPOINT_VERSION, Checkpoint, CheckpointStore, Epoch, GroupName, StateFile};
 use afferent_engine::error::{Error, Result};
 use async_trait::async_trait;
@@ -43,7 +44,11 @@ impl ObjectCheckpoints {
 impl CheckpointStore for ObjectCheckpoints {
     async fn latest(&self, group: &GroupName) -> Result<Option<Checkpoint>> {
         match epochs(&self.store, group).await?.last() {
-            Some(epoch) => Ok(Some(read(&self.store, group, *epoch).await?)),
+            Some(epoch) => {
+                let newest = read(&self.store, group, *epoch).await?;
+                self.store.reached(Step::CheckpointRead);
+                Ok(Some(newest))
+            }
             None => Ok(None),
         }
     }
@@ -53,12 +58,14 @@ impl CheckpointStore for ObjectCheckpoints {
         let file = StateFile { name: name.to_owned(), path: path.to_string(), size_bytes: bytes.len() as u64, crc32c: crc32c::crc32c(&bytes) };
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         self.store.objects().put_opts(&path, bytes.into(), options).await.map_err(object_error("write", &path))?;
+        self.store.reached(Step::StateWritten);
         Ok(file)
     }
 
     async fn read_state(&self, file: &StateFile) -> Result<Bytes> {
         let path = Path::from(file.path.as_str());
         let bytes = read_named(&self.store, &path, "a checkpoint").await?;
+        self.store.reached(Step::StateRead);
         if bytes.len() as u64 != file.size_bytes {
             return Err(damaged(&path, format!("it has {} bytes, the checkpoint says {}", bytes.len(), file.size_bytes)).into());
         }
@@ -74,11 +81,15 @@ impl CheckpointStore for ObjectCheckpoints {
         let path = layout::checkpoint(&checkpoint.group, checkpoint.epoch);
         let body = serde_json::to_vec(checkpoint).map_err(|e| damaged(&path, e.to_string()))?;
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        self.store.reached(Step::CheckpointBegun);
         match self.store.objects().put_opts(&path, body.into(), options).await {
             // A writer that slept may find the name free, because its successor came so far that the old checkpoints were pruned.
             Ok(_) => match epochs(&self.store, &checkpoint.group).await?.last() {
                 Some(newest) if *newest > checkpoint.epoch => Err(self.fenced(&checkpoint.group, *newest).await),
-                _ => Ok(()),
+                _ => {
+                    self.store.reached(Step::CheckpointCommitted);
+                    Ok(())
+                }
             },
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                 Err(self.fenced(&checkpoint.group, checkpoint.epoch).await)
@@ -89,6 +100,7 @@ impl CheckpointStore for ObjectCheckpoints {
 
     async fn prune(&self, group: &GroupName, keep: usize) -> Result<()> {
         self.store.check_owner()?;
+        self.store.reached(Step::PruneBegun);
         let epochs = epochs(&self.store, group).await?;
         // The newest is always kept: it is the fence and the way back.
         let kept = epochs.len().saturating_sub(keep.max(1));
@@ -100,12 +112,14 @@ impl CheckpointStore for ObjectCheckpoints {
         }
         // Checkpoints go, durably, before the states they name, so that a cut in the middle leaves no checkpoint without its states.
         remove(&self.store, old.iter().map(|epoch| layout::checkpoint(group, *epoch)).collect()).await?;
+        self.store.reached(Step::CheckpointsRemoved);
         let folder = layout::states(group);
         let states: Vec<_> = self.store.objects().list(Some(&folder)).try_collect().await.map_err(object_error("list", &folder))?;
         // A state of the oldest kept epoch or later may belong to a checkpoint that is just being made.
         let old = |state: &Path| layout::state_epoch(state).is_some_and(|epoch| epoch < *oldest);
         let unnamed = states.into_iter().map(|o| o.location).filter(|state| old(state) && !named.contains(state.as_ref()));
         remove(&self.store, unnamed.collect()).await?;
+        self.store.reached(Step::Pruned);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ pub mod log;
 pub mod maintain;
 pub mod metrics;
 pub mod object_store;
+pub mod steps;
 pub mod table;
 
 #[cfg(test)]

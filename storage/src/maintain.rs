@@ -5,6 +5,7 @@ use crate::config::MaintainConfig;
 use crate::error::StorageError;
 use crate::metrics::Metric;
 use crate::object_store::Store;
+use crate::steps::Step;
 use crate::table::delta::DeltaTables;
 use afferent_engine::error::Result;
 use afferent_engine::live::Live;
@@ -259,6 +260,7 @@ impl Maintainer {
             let merged = merge::merge(&self.store, &self.runtime, def, &group, cancel).await?;
             let superseded = merged.superseded;
             let (files_in, files_out, row_count) = (group.len(), merged.files.len(), merged.files.iter().map(|f| f.row_count).sum::<u64>());
+            self.store.reached(Step::MergeWritten);
             self.swap(def, &group, merged).await?;
             metrics::counter!(Metric::CompactionRowsSuperseded.name()).increment(superseded);
             metrics::counter!(Metric::CompactionFilesIn.name()).increment(files_in as u64);
@@ -277,6 +279,7 @@ impl Maintainer {
     async fn swap(&self, def: &TableDef, old: &[DataFile], new: merge::Merged) -> Result<(), StorageError> {
         let _commit = self.live.commit.lock().await;
         let files = self.tables.replace(&def.name, old, new.files, new.superseded > 0).await?;
+        self.store.reached(Step::MergeCommitted);
         self.live.update(|view| drop(view.files.insert(def.name.clone(), files)));
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 use crate::error::StorageError;
 use crate::lock::{FolderLock, NotOurs};
+use crate::steps::{Step, Steps};
 use crate::table::pins::Pins;
 use afferent_engine::clock::{Clock, SystemClock};
 use afferent_engine::error::Result;
@@ -34,6 +35,7 @@ pub struct Store {
     pins: Arc<Pins>,
     root: Arc<FilePath>,
     lock: Option<Arc<FolderLock>>,
+    steps: Steps,
 }
 
 impl Store {
@@ -76,6 +78,17 @@ impl Store {
         &self.url
     }
 
+    /// The same store, whose users tell a watcher what they have done.
+    #[must_use]
+    pub fn watched(self, steps: Steps) -> Self {
+        Self { steps, ..self }
+    }
+
+    /// Something durable is half done.
+    pub(crate) fn reached(&self, step: Step) {
+        self.steps.reached(step);
+    }
+
     /// Files that reads of this process still use.
     pub(crate) fn pins(&self) -> &Pins {
         &self.pins
@@ -110,7 +123,7 @@ pub(crate) fn open_with(store: &str, syncs: Arc<dyn Syncs>) -> Result<Store> {
     let host = crc32c::crc32c(root.as_os_str().as_encoded_bytes());
     let url = Url::parse(&format!("{SCHEME}://store-{host:08x}/")).map_err(|e| bad(store, e.to_string()))?;
     let objects = Arc::new(durable::DurableFiles::new(files, &root, syncs));
-    Ok(Store { objects, url, shown: store.into(), pins, root: root.into(), lock: None })
+    Ok(Store { objects, url, shown: store.into(), pins, root: root.into(), lock: None, steps: Steps::default() })
 }
 
 fn folder_of(store: &str) -> Result<PathBuf, StorageError> {

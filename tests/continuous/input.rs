@@ -139,7 +139,7 @@ fn timed() -> Vec<(i64, Record)> {
 }
 
 /// The stream in order.
-pub(super) fn records() -> Vec<Record> {
+pub(crate) fn records() -> Vec<Record> {
     timed().into_iter().map(|(_, r)| r).collect()
 }
 

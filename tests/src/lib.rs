@@ -3,8 +3,10 @@
 pub mod door;
 pub mod ledger;
 pub mod oracle;
+pub mod panes;
 pub mod prometheus;
 pub mod rows;
+pub mod sender;
 pub mod server;
 pub mod skip;
 pub mod wire;

@@ -23,6 +23,7 @@ pub struct Server {
     config: String,
     port: u16,
     child: Option<Child>,
+    flags: Vec<String>,
 }
 
 /// A port nobody listens on at the moment.
@@ -39,10 +40,26 @@ impl Server {
     /// # Errors
     /// When it ends or does not get ready; the end of its log is part of the error.
     pub fn start(program: &Path, folder: &Path, config: &str) -> Result<Self> {
-        let mut server = Self { program: program.to_owned(), folder: folder.to_owned(), config: config.to_owned(), port: free_port()?, child: None };
+        let mut server = Self {
+            program: program.to_owned(),
+            folder: folder.to_owned(),
+            config: config.to_owned(),
+            port: free_port()?,
+            child: None,
+            flags: vec![],
+        };
         server.spawn()?;
         server.wait_ready()?;
         Ok(server)
+    }
+
+    /// A server that does not run yet, with further flags of `serve`.
+    ///
+    /// # Errors
+    /// When the machine has no port left.
+    pub fn prepared(program: &Path, folder: &Path, config: &str, flags: &[&str]) -> Result<Self> {
+        let flags = flags.iter().map(|f| (*f).to_owned()).collect();
+        Ok(Self { program: program.to_owned(), folder: folder.to_owned(), config: config.to_owned(), port: free_port()?, child: None, flags })
     }
 
     /// A client of it.
@@ -70,6 +87,14 @@ impl Server {
     /// # Errors
     /// When the program cannot be run.
     pub fn spawn(&mut self) -> Result<()> {
+        self.spawn_with(|command| command)
+    }
+
+    /// The same with a command that is changed before it is run: other variables, or another program around it.
+    ///
+    /// # Errors
+    /// As [`Self::spawn`].
+    pub fn spawn_with(&mut self, change: impl FnOnce(&mut Command) -> &mut Command) -> Result<()> {
         ensure!(self.child.is_none(), "the server runs already");
         fs::create_dir_all(self.data())?;
         let config = self.folder.join("afferent.toml");
@@ -77,8 +102,9 @@ impl Server {
         let log = OpenOptions::new().create(true).append(true).open(self.log_file())?;
         let mut command = Command::new(&self.program);
         command.arg("serve").arg("--config").arg(&config).arg("--data").arg(self.data());
-        command.args(["--listen", &format!("127.0.0.1:{}", self.port)]).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        self.child = Some(command.spawn().with_context(|| self.program.display().to_string())?);
+        command.args(["--listen", &format!("127.0.0.1:{}", self.port)]).args(&self.flags);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.child = Some(change(&mut command).spawn().with_context(|| self.program.display().to_string())?);
         Ok(())
     }
 
@@ -87,20 +113,89 @@ impl Server {
     /// # Errors
     /// When the process ended or takes too long.
     pub fn wait_ready(&mut self) -> Result<()> {
+        match self.wait_ready_or_end()? {
+            None => Ok(()),
+            Some(status) => bail!("the server ended with {status}:\n{}", self.log_tail()),
+        }
+    }
+
+    /// Waits until `/readyz` says 200, or the process ends by itself: then with what.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub fn wait_ready_or_end(&mut self) -> Result<Option<ExitStatus>> {
         let door = self.door();
         let deadline = Instant::now() + READY_WAIT;
         while Instant::now() < deadline {
-            if let Some(child) = &mut self.child
-                && let Some(status) = child.try_wait()?
-            {
-                bail!("the server ended with {status}:\n{}", self.log_tail());
+            if let Some(status) = self.ended()? {
+                return Ok(Some(status));
             }
             if door.get("/readyz").is_ok_and(|answer| answer.status == 200) {
-                return Ok(());
+                return Ok(None);
             }
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(10));
         }
         bail!("the server was not ready after {} s:\n{}", READY_WAIT.as_secs(), self.log_tail())
+    }
+
+    /// How the process ended, if it did.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        let Some(child) = &mut self.child else { bail!("the server does not run") };
+        let ended = child.try_wait()?;
+        if ended.is_some() {
+            self.child = None;
+        }
+        Ok(ended)
+    }
+
+    /// Waits for the process to end by itself; none if it still runs after `limit`.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn wait_end(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let ended = self.ended()?;
+            if ended.is_some() || Instant::now() >= deadline {
+                return Ok(ended);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Sends a signal by its name, `STOP` or `CONT`.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let id = self.process_id()?;
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(id.to_string()).status()?;
+        ensure!(sent.success(), "kill -{name} {id} failed");
+        Ok(())
+    }
+
+    /// The process.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn process_id(&self) -> Result<u32> {
+        Ok(self.child.as_ref().context("the server does not run")?.id())
+    }
+
+    /// One line of `/proc/<id>/status`, such as `VmHWM` (peak memory) or `State`; none once the process has ended.
+    pub fn status_line(&self, name: &str) -> Option<String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process_id().ok()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(line.trim().to_owned())
+    }
+
+    /// Peak of resident memory so far, bytes.
+    pub fn memory_peak_bytes(&self) -> Option<u64> {
+        let text = self.status_line("VmHWM")?;
+        Some(text.split(' ').next()?.parse::<u64>().ok()? << 10)
     }
 
     /// `kill -9`.

@@ -4,6 +4,7 @@ use super::{Exit, ServeArgs};
 use crate::config::{self, Config, Document};
 use crate::wire::{self, Server};
 use crate::{shutdown, telemetry};
+use afferent_storage::steps::Steps;
 use anyhow::Context as _;
 use std::io::Write as _;
 use std::time::Duration;
@@ -15,7 +16,7 @@ const THREADS_WAIT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// A wrong configuration (exit code 2), or whatever kept the server from starting or stopping well (1).
-pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
+pub fn run(args: &ServeArgs, steps: Steps) -> anyhow::Result<Exit> {
     let mut document = Document::reference()?;
     config::read(&mut document, args.config.config.as_deref())?;
     let flags = [
@@ -32,16 +33,16 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     let config = Config::validate(&document)?;
     telemetry::start_logs(&config.telemetry);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("afferent").build()?;
-    let exit = runtime.block_on(serve(config));
+    let exit = runtime.block_on(serve(config, steps));
     runtime.shutdown_timeout(THREADS_WAIT);
     exit
 }
 
-async fn serve(config: Config) -> anyhow::Result<Exit> {
+async fn serve(config: Config, steps: Steps) -> anyhow::Result<Exit> {
     let signals = shutdown::listen(&tokio::runtime::Handle::current()).context("cannot listen for signals")?;
     let human = telemetry::is_human(config.telemetry.log_format);
     let mut server = tokio::select! {
-        server = wire::start(config) => server?,
+        server = wire::start_watched(config, steps) => server?,
         () = signals.at_once.cancelled() => return Ok(Exit::Failed),
     };
     announce(&server, human)?;

@@ -49,11 +49,12 @@ pub(crate) mod tests;
 use super::config::EmbeddedLogConfig;
 use super::error::LogError;
 use crate::lock::FolderLock;
+use crate::steps::{Step, Steps};
 use afferent_engine::error::Result;
 use afferent_engine::log::{LogName, LogReader, LogWriter, Position, Record, Topic};
 use async_trait::async_trait;
 use budget::Budget;
-use disk::{Disk, RealDisk};
+use disk::{Disk, WatchedDisk};
 use partition::Partition;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -86,7 +87,15 @@ impl EmbeddedLog {
     /// `Conflict` when another process has the folder, `Corrupt` naming file and byte, `Invalid` for a config out of range,
     /// `Unavailable` when files cannot be read or made.
     pub fn open(dir: &Path, config: EmbeddedLogConfig) -> Result<Arc<Self>> {
-        Ok(Self::open_on(dir, config, Arc::new(RealDisk))?)
+        Self::open_watched(dir, config, Steps::default())
+    }
+
+    /// The same, and tells a watcher what it has done.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_watched(dir: &Path, config: EmbeddedLogConfig, steps: Steps) -> Result<Arc<Self>> {
+        Ok(Self::open_on(dir, config, Arc::new(WatchedDisk(steps)))?)
     }
 
     fn open_on(dir: &Path, config: EmbeddedLogConfig, disk: Arc<dyn Disk>) -> Result<Arc<Self>, LogError> {
@@ -206,7 +215,11 @@ impl LogReader for EmbeddedLog {
     /// Returns at most 64 MiB at a time, or one record.
     async fn read(&self, log: LogName, from: Position, bytes_max: usize) -> Result<Vec<(Position, Record)>> {
         match self.rooms.get(log) {
-            Some(partition) => blocking(log, "reading", move || partition.read(from, bytes_max)).await,
+            Some(partition) => {
+                let records = blocking(log, "reading", move || partition.read(from, bytes_max)).await?;
+                self.rooms.disk.reached(Step::RecordsRead);
+                Ok(records)
+            }
             None if from == Position(0) => Ok(Vec::new()),
             None => Err(LogError::BeyondEnd { log, from, next: Position(0) }.into()),
         }

@@ -10,6 +10,7 @@ use crate::error::{StorageError, object_error};
 use crate::layout;
 use crate::metrics::Metric;
 use crate::object_store::Store;
+use crate::steps::Step;
 use crate::table::delta::DeltaTables;
 use afferent_engine::checkpoint::Checkpoint;
 use afferent_engine::live::Live;
@@ -72,9 +73,11 @@ pub(super) async fn run(place: &Place<'_>, seen: &mut Unreferenced) -> Result<us
     }
     seen.files = unreferenced;
     let count = doomed.len();
+    place.store.reached(Step::VacuumBegun);
     let doomed = futures::stream::iter(doomed.into_iter().map(Ok)).boxed();
     let removed = place.store.objects().delete_stream(doomed);
     removed.try_for_each(|_| std::future::ready(Ok(()))).await.map_err(object_error("remove", &layout::tables_root()))?;
+    place.store.reached(Step::Vacuumed);
     if count > 0 {
         metrics::counter!(Metric::VacuumFilesOut.name()).increment(count as u64);
         tracing::info!(count, "removed data files that nothing names");

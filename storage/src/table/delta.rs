@@ -8,6 +8,7 @@ use crate::error::StorageError;
 use crate::layout;
 use crate::metrics::Metric;
 use crate::object_store::{SCHEME, Store};
+use crate::steps::Step;
 use afferent_engine::checkpoint::{Epoch, GroupName};
 use afferent_engine::error::Result;
 use afferent_engine::schema::{TableDef, TableName};
@@ -145,7 +146,11 @@ impl DeltaTables {
         let due = table.log.lock().await.checkpoint_due();
         match due {
             // The log is read, not the state in memory, so the lock is not needed: commits go on meanwhile.
-            Some(store) => log::fold(&table.name, store).await,
+            Some(store) => {
+                log::fold(&table.name, store).await?;
+                self.store.reached(Step::LogFolded);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -194,6 +199,7 @@ impl DeltaTables {
         let mut log = table.log.lock().await;
         let change = Change::Append { group: group.clone(), epoch, added: files.to_vec() };
         let published = log.commit(&change).await?;
+        self.store.reached(Step::TablePublished);
         table.set_published(published);
         Ok(())
     }
@@ -213,11 +219,14 @@ impl TableStore for DeltaTables {
     async fn write(&self, table: &TableDef, epoch: Epoch, rows: Rows) -> Result<Vec<DataFile>> {
         let (store, table) = (self.store.clone(), table.clone());
         let handle = tokio::runtime::Handle::current();
+        self.store.reached(Step::TableBegun);
         let written = tokio::task::spawn_blocking(move || {
             let name = |date: &str, token: u64| layout::epoch_file(date, epoch, token);
             parquet::write_files(&store, &handle, &table, Effort::Fresh, &name, rows.map(Ok))
         });
-        Ok(written.await.map_err(|e| StorageError::Task { reason: e.to_string() })??)
+        let files = written.await.map_err(|e| StorageError::Task { reason: e.to_string() })??;
+        self.store.reached(Step::TableWritten);
+        Ok(files)
     }
 
     async fn publish(&self, group: &GroupName, epoch: Epoch, files: &BTreeMap<TableName, Vec<DataFile>>) -> Result<()> {
@@ -225,6 +234,7 @@ impl TableStore for DeltaTables {
         let commits = filled.map(|(name, files)| self.publish_one(group, epoch, name, files));
         // The commits wait for the disk, not for each other.
         futures::future::try_join_all(commits).await?;
+        self.store.reached(Step::EpochPublished);
         Ok(())
     }
 

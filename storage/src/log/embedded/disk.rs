@@ -1,5 +1,6 @@
 //! The calls that change files, behind a trait so that tests can make them fail. Reading is not among them.
 
+use crate::steps::{Step, Steps};
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::path::Path;
@@ -28,6 +29,9 @@ pub(super) trait Disk: Send + Sync + 'static {
     fn sync_entry(&self, path: &Path) -> io::Result<()> {
         sync_parent(path)
     }
+
+    /// Something is half done.
+    fn reached(&self, _step: Step) {}
 }
 
 /// The real thing.
@@ -70,6 +74,49 @@ impl Disk for RealDisk {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => sync_parent(path),
         }
+    }
+}
+
+/// The real thing, which tells a watcher what it has done.
+#[derive(Debug, Default, Clone)]
+pub(super) struct WatchedDisk(pub(super) Steps);
+
+impl Disk for WatchedDisk {
+    fn write(&self, file: &mut File, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        RealDisk.write(file, slices)
+    }
+
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        self.0.reached(Step::RecordsWritten);
+        RealDisk.sync_data(file)?;
+        self.0.reached(Step::RecordsSynced);
+        Ok(())
+    }
+
+    fn sync_all(&self, file: &File) -> io::Result<()> {
+        RealDisk.sync_all(file)
+    }
+
+    fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
+        RealDisk.truncate(file, length)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.reached(Step::SegmentWritten);
+        RealDisk.rename(from, to)?;
+        self.0.reached(Step::SegmentNamed);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.reached(Step::SegmentChosen);
+        RealDisk.remove(path)?;
+        self.0.reached(Step::SegmentRemoved);
+        Ok(())
+    }
+
+    fn reached(&self, step: Step) {
+        self.0.reached(step);
     }
 }
 
