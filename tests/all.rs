@@ -14,10 +14,13 @@ mod run_time;
 mod scenario;
 mod tidy;
 mod torture;
+mod two_writers;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-/// The program, compiled from the same `main.rs` as the one that is shipped.
+/// The program that was just built, with a watcher that can end it at a named step; `AFFERENT_BIN` names another one, such as a release build.
 fn program() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_afferent-under-test"))
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| std::env::var_os("AFFERENT_BIN").map_or_else(|| env!("CARGO_BIN_EXE_afferent-under-test").into(), PathBuf::from))
 }

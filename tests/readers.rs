@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 /// What the script needs, from the package index.
 const PACKAGES: [&str; 3] = ["duckdb>=1.4,<2", "deltalake>=1.2,<2", "pyarrow>=21"];
@@ -23,6 +25,9 @@ const PACKAGES: [&str; 3] = ["duckdb>=1.4,<2", "deltalake>=1.2,<2", "pyarrow>=21
 /// 2026-03-31T00:00:00Z.
 const START_MS: i64 = 1_774_915_200_000;
 const MINUTES: i64 = 30;
+
+/// Silence after which a source is idle.
+const IDLE_MS: u64 = 1000;
 
 /// Rounding of a floating sum, as a share of the sum of its magnitudes: readers add in different orders.
 const ROUNDING: f64 = 1e-12;
@@ -46,6 +51,8 @@ fn duckdb_and_deltalake_read_every_table_and_agree() {
     for record in input::records() {
         post(&door, &record);
     }
+    // Its sources hold nobody back once they are idle.
+    thread::sleep(Duration::from_millis(3 * IDLE_MS / 2));
     fill(&door);
     // A graceful stop leaves nothing behind in memory.
     assert!(server.stop().unwrap().success());
@@ -109,7 +116,7 @@ fn config() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("continuous");
     let (inventory, slo) = (folder.join("inventory.yaml"), folder.join("slo"));
     format!(
-        "[engine]\ncheckpoint_interval_ms = 1000\n[maintain]\ninterval_s = 1\n[files]\ninventory = {:?}\nslo = {:?}\n",
+        "[engine]\ncheckpoint_interval_ms = 1000\nidle_ms = {IDLE_MS}\n[maintain]\ninterval_s = 1\n[files]\ninventory = {:?}\nslo = {:?}\n",
         inventory.display().to_string(),
         slo.display().to_string()
     )

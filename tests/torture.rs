@@ -22,7 +22,7 @@ checkpoint_interval_ms = 400
 interval_s = 1
 [sql]
 rows_max = 100000000
-seconds_max = 120
+seconds_max = 100
 ";
 
 const SENDERS: usize = 3;

@@ -111,8 +111,12 @@ impl Chain {
             tables,
             states,
         };
-        self.checkpoints.commit(&checkpoint).await?;
-        Ok(checkpoint)
+        match self.checkpoints.commit(&checkpoint).await {
+            Ok(()) => Ok(checkpoint),
+            // The store knows only that the name is taken; who took it stands in the checkpoint.
+            Err(error) if error.kind() == ErrorKind::Conflict => self.own_attempt(epoch).await?.ok_or(error),
+            Err(error) => Err(error),
+        }
     }
 
     async fn write_states(&self, parts: &[StatePart], previous: Option<&Checkpoint>, epoch: Epoch) -> Result<Vec<StateFile>> {
@@ -157,6 +161,7 @@ impl Chain {
                 "the checkpoint has version {found}; this program reads up to {CHECKPOINT_VERSION}: use a newer one"
             )));
         }
+        self.check_log(&checkpoint).await?;
         let mut parts = BTreeMap::new();
         for file in &checkpoint.states {
             let bytes = self.checkpoints.read_state(file).await?;
@@ -167,6 +172,25 @@ impl Chain {
             }
         }
         Ok(Some((checkpoint, parts)))
+    }
+
+    /// Positions of another log mean nothing in this one.
+    async fn check_log(&self, checkpoint: &Checkpoint) -> Result<()> {
+        for (log, at) in Self::positions(checkpoint) {
+            let (_, next) = self.log.bounds(log).await?;
+            if at > next {
+                let (group, epoch, other) = (&self.group, checkpoint.epoch, &checkpoint.writer);
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!(
+                        "{group}: epoch {epoch} by {other} stands at record {} of {log}, but the log here ends at {}: the store belongs to \
+                         another log; start with the data folder of that process, or with an empty store",
+                        at.0, next.0
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Where the log stands for `cut`'s successor.
