@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Event time that passes per body, and how often a sender sends one.
-pub const BODY_MS: i64 = 2000;
+pub const BODY_MS: i64 = 1000;
 const BODY_PAUSE: Duration = Duration::from_millis(50);
 
 /// How far one sender may be ahead of another in event time: well within lateness, so that a sender that an outage held up is not late.
