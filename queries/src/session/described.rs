@@ -9,6 +9,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, ident};
 use datafusion::physical_plan::ExecutionPlan;
@@ -136,6 +137,15 @@ impl TableProvider for Described {
             let columns = wanted.iter().map(|i| stored.index_of(self.schema.field(*i).name())).collect::<Result<Vec<_>, _>>()?;
             return self.rows.scan(state, Some(&columns), filters, limit).await;
         }
-        state.create_physical_plan(&self.joined(&wanted, filters)?).await
+        planned(state, &self.joined(&wanted, filters)?).await
     }
+}
+
+/// Plans a part of a statement by itself. Its joins get no filters that fill while they run: the planner of the whole statement, which may still
+/// turn a join round, refuses those that have one.
+pub(super) async fn planned(state: &dyn Session, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    let Some(state) = state.as_any().downcast_ref::<SessionState>() else { return state.create_physical_plan(plan).await };
+    let mut state = state.clone();
+    state.config_mut().options_mut().set("datafusion.optimizer.enable_dynamic_filter_pushdown", "false")?;
+    state.create_physical_plan(plan).await
 }

@@ -1,6 +1,6 @@
 //! A stored table of which only the highest revision of each row counts. Costs nothing where nothing was ever revised: the files' statistics say so.
 
-use super::described::{has_subquery, requalified};
+use super::described::{has_subquery, planned, requalified};
 use afferent_engine::schema::{RETRACTED, REVISION};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -133,7 +133,7 @@ impl TableProvider for Newest {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         if self.may_be_revised(state, filters).await? {
-            return state.create_physical_plan(&self.superseded_left_out(&wanted, filters)?).await;
+            return planned(state, &self.superseded_left_out(&wanted, filters)?).await;
         }
         let stored = self.rows.schema();
         let columns = wanted.iter().map(|i| stored.index_of(self.schema.field(*i).name())).collect::<Result<Vec<_>, _>>()?;
