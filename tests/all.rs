@@ -8,6 +8,7 @@ mod differential;
 mod full_disk;
 mod lateness;
 mod ledger;
+mod power_loss;
 mod prometheus;
 mod readers;
 mod run_time;

@@ -241,8 +241,8 @@ fn next_event(n: u64, start_ms: i64, random: &mut Random) -> (&'static str, Stri
     ("incidents", id, body)
 }
 
-/// RFC 3339 without a date library (civil-from-days of the proleptic Gregorian calendar).
-fn rfc3339(ms: i64) -> String {
+/// Milliseconds as RFC 3339, without a date library (civil-from-days of the proleptic Gregorian calendar).
+pub fn rfc3339(ms: i64) -> String {
     let (days, rest) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
     let z = days + 719_468;
     let era = z.div_euclid(146_097);
