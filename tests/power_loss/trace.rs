@@ -29,6 +29,12 @@ pub(super) struct Argument {
 }
 
 impl Argument {
+    /// The argument when its end is reached; makes room for the next.
+    fn done(&mut self) -> Self {
+        let one = std::mem::take(self);
+        Self { text: one.text.trim().to_owned(), ..one }
+    }
+
     /// As a path.
     pub(super) fn path(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
@@ -92,14 +98,14 @@ fn parse(text: &str, began: usize, ended: usize, began_us: i64) -> Result<Option
             b']' | b'}' => depth -= 1,
             b')' if depth == 0 => break,
             b',' if depth == 0 => {
-                arguments.push(std::mem::take(&mut one));
+                arguments.push(one.done());
                 at += 1;
             }
             other => one.text.push(char::from(*other)),
         }
         at += 1;
     }
-    arguments.push(one);
+    arguments.push(one.done());
     let tail = rest[at + 1..].trim_start().strip_prefix('=').context("no result")?.trim_start();
     let result = tail.split(' ').next().unwrap_or_default();
     if result == "?" {
@@ -131,13 +137,15 @@ fn string(bytes: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize> {
 fn calls_of_two_threads_are_told_apart() {
     let text = "7 1.000001 openat(AT_FDCWD, \"\\x61\\x2f\\x62\", O_WRONLY|O_CREAT, 0666) = 9\n\
                 7 1.000002 writev(9, [{iov_base=\"\\x00\\x01\", iov_len=2}, {iov_base=\"\\xff\", iov_len=1}], 2 <unfinished ...>\n\
-                8 1.000003 fsync(9)   = 0\n\
+                8 1.000003 fsync(9 <unfinished ...>\n\
+                8 1.000003 <... fsync resumed>)   = 0\n\
                 7 1.000004 <... writev resumed>) = 3\n\
                 8 1.000005 exit_group(0) = ?\n\
                 8 1.000006 +++ exited with 0 +++\n";
     let calls = read(text).unwrap();
     assert_eq!(calls.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["openat", "fsync", "writev"]);
     assert_eq!((calls[0].arguments[1].path(), calls[0].result), ("a/b".to_owned(), 9));
-    assert_eq!((calls[2].arguments[1].bytes.as_slice(), calls[2].result, calls[2].began, calls[2].ended), ([0, 1, 255].as_slice(), 3, 1, 3));
+    assert_eq!((calls[2].arguments[1].bytes.as_slice(), calls[2].result, calls[2].began, calls[2].ended), ([0, 1, 255].as_slice(), 3, 1, 4));
+    assert_eq!(calls[1].arguments[0].number().unwrap(), 9);
     assert!(read("7 1.000001 write(1, \"\\x61\"..., 9) = 9\n").is_err(), "a cut string");
 }

@@ -127,9 +127,9 @@ impl Entry {
         })
     }
 
-    /// The view's table: days are of `window_start` where there is one, else of the watermark.
+    /// The view's table: days are of `window_start` where it is part of the key, else of the watermark. Of a retracted row only key and envelope stand.
     pub(super) fn table(&self) -> TableDef {
-        let windowed = self.schema.column_with_name("window_start").is_some();
+        let windowed = self.view.spec.key.iter().any(|column| column == "window_start");
         TableDef {
             name: self.view.spec.table(),
             schema: self.schema.clone(),

@@ -117,7 +117,7 @@ impl Relations {
     /// A view's newest revisions, from the table of the generation that serves.
     fn view_rows(&self, info: &ViewInfo) -> PlanResult<Arc<dyn TableProvider>> {
         let windowed = info.schema.column_with_name(WINDOW_START).is_some();
-        let date_from = if windowed { WINDOW_START } else { "watermark" };
+        let date_from = if info.key.iter().any(|column| column == WINDOW_START) { WINDOW_START } else { "watermark" };
         let def = TableDef { name: info.table.clone(), schema: Arc::clone(&info.schema), date_from, sort: info.key.clone(), supersedes: None };
         let table = (self.tables)(&def, &self.view);
         if windowed {
