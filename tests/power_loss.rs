@@ -176,7 +176,7 @@ fn trial(recording: &Recording, root: &Path, random: &mut Random) -> usize {
     let door = server.door();
     let samples =
         found(&door, "SELECT CAST(value AS BIGINT), count(*), count(DISTINCT series_id) FROM samples WHERE metric = 'power' GROUP BY value");
-    let events = found(&door, "SELECT CAST(substr(event_id, 2) AS BIGINT), count(*), count(*) FROM events GROUP BY event_id");
+    let events = found(&door, "SELECT CAST(substr(event_id, 2) AS BIGINT), count(*), count(DISTINCT event_id) FROM events GROUP BY event_id");
     let kept = check(&samples, &recording.samples, 10, cut_us, &what) + check(&events, &recording.events, 1, cut_us, &what);
     let counted = rows::one_int(&door, "SELECT coalesce(sum(count), 0) FROM rollup_1m WHERE metric = 'power'").unwrap();
     assert_eq!(counted, samples.values().map(|(rows, _)| rows).sum::<i64>(), "{what}: panes count other samples");

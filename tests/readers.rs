@@ -80,7 +80,7 @@ fn duckdb_and_deltalake_read_every_table_and_agree() {
     }
     let described = rows::one_int(&door, "SELECT count(*) FROM series").unwrap();
     let sampled = rows::one_int(&door, "SELECT count(DISTINCT series_id) FROM samples").unwrap();
-    assert!(described >= sampled && sampled > 20, "{described} series are described, {sampled} have samples");
+    assert!(described >= sampled && sampled > 10, "{described} series are described, {sampled} have samples");
     eprintln!("{} tables, {compared} sums compared", tables.len());
     assert!(keys.len() > 20 && compared > 500, "only {compared} sums of {} tables with revisions were compared", keys.len());
 }

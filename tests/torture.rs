@@ -25,10 +25,10 @@ rows_max = 100000000
 seconds_max = 100
 ";
 
-const SENDERS: usize = 3;
+const SENDERS: usize = 2;
 
 /// Kills at random of a short run. A longer one has as many kills as `AFFERENT_KILLS` says, each step at least [`TIMES_EACH`] times.
-const RANDOM_KILLS: usize = 4;
+const RANDOM_KILLS: usize = 3;
 const TIMES_EACH: usize = 5;
 
 /// How long a step may take to be reached; then the server is killed all the same, and the step is tried again later.
@@ -103,6 +103,9 @@ fn torture(server: &mut Server, seen: &mut Seen, seed: u64, times_each: usize, k
     let mut ends = std::collections::VecDeque::from(ends);
     while let Some((end, tries)) = ends.pop_front() {
         let reached = live(server, seen, end, &mut random);
+        if seen.kills.is_multiple_of(25) {
+            eprintln!("{} kills, {} to go", seen.kills, ends.len());
+        }
         if let (End::At(step), false) = (end, reached) {
             assert!(tries < TRIES_MAX, "{step} was not reached in {tries} lives of {} s", STEP_WAIT.as_secs());
             ends.push_back((end, tries + 1));
