@@ -160,7 +160,7 @@ fn often(step: Step) -> u64 {
         Step::RecordsWritten | Step::RecordsSynced => 60,
         Step::TableBegun | Step::TableWritten | Step::TablePublished => 12,
         Step::StateWritten => 4,
-        Step::StateRead | Step::LogFolded | Step::CheckpointRemoved => 1,
+        Step::StateRead | Step::LogFolded | Step::CheckpointsRemoved => 1,
         _ => 2,
     }
 }

@@ -81,6 +81,11 @@ impl Told {
     }
 }
 
+/// Takes the lock of the store away from its holder, as a file system does that loses locks, or a person who thinks the holder is dead.
+fn unlock(folder: &Path) {
+    std::fs::remove_file(folder.join("store").join("LOCK")).unwrap();
+}
+
 /// A process with its own log on a store that is shared.
 fn contender(folder: &Path, name: &str) -> Server {
     let store = folder.join("store").display().to_string();
@@ -88,16 +93,18 @@ fn contender(folder: &Path, name: &str) -> Server {
 }
 
 #[test]
-fn a_second_process_on_a_data_folder_is_refused_while_the_first_lives_or_stands_still() {
+fn a_second_process_on_a_data_folder_or_store_is_refused_while_the_first_lives_or_stands_still() {
     let folder = tempfile::tempdir().unwrap();
-    let mut first = Server::start(program(), folder.path(), CONFIG).unwrap();
-    for signal in ["CONT", "STOP"] {
+    let mut first = contender(folder.path(), "first");
+    first.restart().unwrap();
+    let held = format!("process {} on host", first.process_id().unwrap());
+    for (signal, name) in [("CONT", "first"), ("CONT", "second"), ("STOP", "first"), ("STOP", "second")] {
         first.signal(signal).unwrap();
-        let mut second = Server::prepared(program(), folder.path(), CONFIG, &[]).unwrap();
-        second.spawn().unwrap();
-        let ended = second.wait_end(WAIT).unwrap().expect("the second process ends by itself");
-        assert!(!ended.success(), "the second process ended with {ended}");
-        assert!(second.log().contains("in use by another process"), "{}", second.log());
+        let mut other = contender(folder.path(), name);
+        other.spawn().unwrap();
+        let ended = other.wait_end(WAIT).unwrap().expect("the other process ends by itself");
+        assert!(!ended.success(), "the other process ended with {ended}");
+        assert!(other.log().contains(&held), "it does not name the holder ({held}):\n{}", other.log());
     }
     first.signal("CONT").unwrap();
     first.kill().unwrap();
@@ -142,6 +149,7 @@ fn successor(random: &mut Random) -> String {
             }
             wait_for("the first process to stand still", || first.status_line("State").is_some_and(|s| s.starts_with('T')));
             copy(&first.data(), &second.data());
+            unlock(folder.path());
             let stood = Instant::now();
             second.spawn().unwrap();
             second.wait_ready().unwrap();
@@ -192,6 +200,7 @@ fn strangers(random: &mut Random) -> String {
     first.spawn().unwrap();
     first.wait_ready().unwrap();
     thread::sleep(Duration::from_millis(random.below(600)));
+    unlock(folder.path());
     second.spawn().unwrap();
     let (old, new) = (Told::default(), Told::default());
     let (stop_old, stop_new) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -229,8 +238,9 @@ fn loser(first: &mut Server, second: &mut Server) -> bool {
         for (at, server) in [&mut *first, &mut *second].into_iter().enumerate() {
             if let Some(status) = server.ended().unwrap() {
                 assert!(status.code().is_some_and(|code| code != 0), "it ended with {status}:\n{}", server.log());
-                let other = format!("pid-{}-at-", ids[1 - at]);
-                assert!(server.log().contains(&other), "it does not name {other}:\n{}", server.log());
+                // By its name in checkpoints, or as the holder of the lock.
+                let names = [format!("pid-{}-at-", ids[1 - at]), format!("process {} on host", ids[1 - at])];
+                assert!(names.iter().any(|name| server.log().contains(name)), "it does not name {names:?}:\n{}", server.log());
                 return at == 0;
             }
         }
