@@ -17,7 +17,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the script needs, from the package index.
 const PACKAGES: [&str; 3] = ["duckdb>=1.4,<2", "deltalake>=1.2,<2", "pyarrow>=21"];
@@ -25,6 +25,10 @@ const PACKAGES: [&str; 3] = ["duckdb>=1.4,<2", "deltalake>=1.2,<2", "pyarrow>=21
 /// 2026-03-31T00:00:00Z.
 const START_MS: i64 = 1_774_915_200_000;
 const MINUTES: i64 = 30;
+
+/// The late sample's time, and how long its repair may take.
+const LATE_MS: i64 = START_MS + 61_234;
+const REPAIR_WAIT: Duration = Duration::from_secs(90);
 
 /// Silence after which a source is idle.
 const IDLE_MS: u64 = 1000;
@@ -54,6 +58,12 @@ fn duckdb_and_deltalake_read_every_table_and_agree() {
     // Its sources hold nobody back once they are idle.
     thread::sleep(Duration::from_millis(3 * IDLE_MS / 2));
     fill(&door);
+    let late = format!("SELECT count(*) FROM samples WHERE metric = 'load' AND time = to_timestamp_millis({LATE_MS})");
+    let deadline = Instant::now() + REPAIR_WAIT;
+    while rows::one_int(&door, &late).unwrap() == 0 {
+        assert!(Instant::now() < deadline, "the late sample was not repaired");
+        thread::sleep(Duration::from_millis(200));
+    }
     // A graceful stop leaves nothing behind in memory.
     assert!(server.stop().unwrap().success());
     let keys = keys();
@@ -178,7 +188,7 @@ fn fill(door: &Door) {
     }
     // One sample again with another value, and one from long ago.
     send(door, vec![gauge(START_MS + (MINUTES - 1) * 60_000, 4711.0)], 204);
-    send(door, vec![gauge(START_MS + 61_234, 1.25)], 204);
+    send(door, vec![gauge(LATE_MS, 1.25)], 204);
     let post = |path: &str, body: &Value| {
         let answer = door.post_json(&format!("/api/v1/webhooks/{path}"), body).unwrap();
         assert!(answer.status < 300, "{path}: {}", answer.text());
