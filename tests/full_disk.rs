@@ -1,13 +1,16 @@
 //! A disk without room: writers are told to come back, nothing acknowledged is lost, and it goes on by itself when there is room again.
 
 use crate::program;
+use afferent_storage::steps::Step;
 use afferent_tests::door::Door;
 use afferent_tests::rows;
 use afferent_tests::server::Server;
 use afferent_tests::wire;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,6 +84,80 @@ fn a_full_disk_is_answered_503_and_goes_on_when_there_is_room() {
     server.kill().unwrap();
     server.restart().unwrap();
     assert_eq!(count(&door), i64::from(acknowledged) * i64::from(SAMPLES), "after a kill");
+}
+
+/// Where a checkpoint is when the disk fills: before its commit point, at it, and behind it.
+const STEPS: [Step; 3] = [Step::TableWritten, Step::CheckpointBegun, Step::CheckpointCommitted];
+
+#[test]
+fn a_disk_that_fills_in_mid_checkpoint_loses_nothing_and_it_goes_on() {
+    for step in STEPS {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(disk) = SmallDisk::mount(folder.path()) else {
+            eprintln!("skipped a_disk_that_fills_in_mid_checkpoint_loses_nothing_and_it_goes_on: only root can mount a small file system");
+            return;
+        };
+        fill_at(&disk, step);
+    }
+}
+
+fn fill_at(disk: &SmallDisk, step: Step) {
+    let mut server = Server::prepared(program(), &disk.0.join("server"), CONFIG, &[]).unwrap();
+    server.spawn_with(|command| command.env("AFFERENT_AT_STEP", format!("{step}:2:stop"))).unwrap();
+    server.wait_ready().unwrap();
+    let door = server.door();
+    let (stop, refused, acknowledged) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Relaxed) {
+                match post(&door, acknowledged.load(Relaxed)) {
+                    status if status < 300 => acknowledged.fetch_add(1, Relaxed),
+                    status => {
+                        assert_eq!(status, 503, "{step}");
+                        refused.fetch_add(1, Relaxed)
+                    }
+                };
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_for(step, "the checkpoint to stand still", || server.status_line("State").is_some_and(|s| s.starts_with('T')));
+            fill(&disk.0.join("ballast"));
+            server.signal("CONT").unwrap();
+            wait_for(step, "a writer to be refused", || refused.load(Relaxed) > 0);
+            // The checkpoint tries again and again meanwhile.
+            thread::sleep(Duration::from_secs(3));
+            fs::remove_file(disk.0.join("ballast")).unwrap();
+            let before = acknowledged.load(Relaxed);
+            wait_for(step, "writers to be taken again", || acknowledged.load(Relaxed) > before + 3);
+        }));
+        stop.store(true, Relaxed);
+        played.unwrap_or_else(|panic| {
+            server.kill().ok();
+            std::panic::resume_unwind(panic)
+        });
+    });
+    let wanted = i64::from(acknowledged.load(Relaxed)) * i64::from(SAMPLES);
+    wait_for(step, "every acknowledged sample", || count(&door) == wanted);
+    server.kill().unwrap();
+    server.restart().unwrap();
+    assert_eq!(count(&door), wanted, "{step}, after a kill");
+}
+
+fn wait_for(step: Step, what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        assert!(Instant::now() < deadline, "{step}: waited in vain for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Takes all room there is.
+fn fill(path: &Path) {
+    let mut file = fs::File::create(path).unwrap();
+    for bytes in [1 << 20, 1 << 12] {
+        while file.write_all(&vec![1u8; bytes]).is_ok() {}
+    }
 }
 
 const SAMPLES: u32 = 4000;
