@@ -7,8 +7,7 @@ fn read(text: &str) -> Option<ViewStatement> {
     view_statement(text).unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
-const CREATE: &str =
-    "CREATE MATERIALIZED VIEW busy AS SELECT service, tumble(window_start, INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1, 2";
+const CREATE: &str = "CREATE MATERIALIZED VIEW busy AS SELECT service, tumble(window_start, INTERVAL '1 minute') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1, 2";
 
 #[test]
 fn a_definition_is_kept_as_written_but_for_or_replace() {
