@@ -116,8 +116,9 @@ impl Relations {
 
     /// A view's newest revisions, from the table of the generation that serves.
     fn view_rows(&self, info: &ViewInfo) -> PlanResult<Arc<dyn TableProvider>> {
-        let windowed = info.schema.column_with_name(WINDOW_START).is_some();
-        let date_from = if info.key.iter().any(|column| column == WINDOW_START) { WINDOW_START } else { "watermark" };
+        // A snapshot may show a window's start without being keyed by it: its rows are written again and again, as those of keyed views.
+        let windowed = info.key.iter().any(|column| column == WINDOW_START);
+        let date_from = if windowed { WINDOW_START } else { "watermark" };
         let def = TableDef { name: info.table.clone(), schema: Arc::clone(&info.schema), date_from, sort: info.key.clone(), supersedes: None };
         let table = (self.tables)(&def, &self.view);
         if windowed {
