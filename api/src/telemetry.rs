@@ -35,7 +35,8 @@ pub fn is_human(format: LogFormat) -> bool {
 /// Starts logging to standard error. A second call in one process (tests) changes nothing.
 pub fn start_logs(config: &TelemetryConfig) {
     let filter = filter(&config.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost: telling so on standard error would panic where that lies on a full disk.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let started = if is_human(config.log_format) {
         lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
     } else {
