@@ -238,8 +238,8 @@ fn loser(first: &mut Server, second: &mut Server) -> bool {
         for (at, server) in [&mut *first, &mut *second].into_iter().enumerate() {
             if let Some(status) = server.ended().unwrap() {
                 assert!(status.code().is_some_and(|code| code != 0), "it ended with {status}:\n{}", server.log());
-                // By its name in checkpoints, or as the holder of the lock.
-                let names = [format!("pid-{}-at-", ids[1 - at]), format!("process {} on host", ids[1 - at])];
+                // By its name in checkpoints, or as the holder of the lock; in between nobody holds it.
+                let names = [format!("pid-{}-at-", ids[1 - at]), format!("process {} on host", ids[1 - at]), "its lock file was removed".to_owned()];
                 assert!(names.iter().any(|name| server.log().contains(name)), "it does not name {names:?}:\n{}", server.log());
                 return at == 0;
             }
