@@ -5,9 +5,9 @@ use crate::views::files::ViewFiles;
 use afferent_engine::clock::Clock;
 use afferent_engine::control::Control;
 use afferent_engine::live::Live;
-use afferent_engine::query::Compiler;
 use afferent_engine::time::WallTime;
 use afferent_queries::dimensions::Dimensions;
+use afferent_queries::plan::Statements;
 use afferent_queries::session::SqlEngine;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct AppState {
     /// Asks the running engine to define views and compute ranges again.
     pub control: Control,
     /// Compiles definitions, for `EXPLAIN`.
-    pub compiler: Arc<dyn Compiler>,
+    pub compiler: Arc<Statements>,
     /// The files that define views.
     pub view_files: Arc<ViewFiles>,
     /// Services, objectives and prices.

@@ -4,7 +4,6 @@
 pub mod files;
 pub mod follow;
 mod show;
-mod steps;
 
 use crate::error::{ApiError, ApiResult};
 use crate::rights;
@@ -79,22 +78,21 @@ async fn drop_view(state: &AppState, name: &str, if_exists: bool) -> ApiResult<R
 /// A dry run: compiles the definition against the views there are.
 async fn explain(state: &AppState, subject: Explainable) -> ApiResult<RecordBatch> {
     let read = state.live.view();
-    let (name, sql) = match subject {
-        Explainable::Definition(definition) => (definition.name, definition.sql),
+    let definition = match subject {
+        Explainable::Definition(definition) => definition,
         Explainable::View(name) => {
             let sql = read.views.get(&TableName::new(&name)).map(|view| view.sql.clone()).or_else(|| newest(&read.status, &name));
             let sql = sql.ok_or_else(|| ApiError::not_found(format!("there is no view {name:?}")).hint("SHOW VIEWS lists them"))?;
-            (name, sql)
+            Definition::parse(&name, &sql)?
         }
     };
-    let known: Vec<ViewSpec> = read.views.iter().filter(|(known, _)| known.as_str() != name).map(|(name, view)| spec(name, view)).collect();
-    let compiler = Arc::clone(&state.compiler);
+    let known = read.views.iter().filter(|(known, _)| known.as_str() != definition.name).map(|(name, view)| spec(name, view));
+    let (known, compiler) = (known.collect::<Vec<ViewSpec>>(), Arc::clone(&state.compiler));
     // Planning takes milliseconds, which the async threads do not have.
-    let compiled = tokio::task::spawn_blocking(move || compiler.compile(&sql, 1, &known).map(|view| steps::of(&view)));
-    let steps =
-        compiled.await.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "compiling the view failed; this is a bug of ours"))??;
+    let explained = tokio::task::spawn_blocking(move || compiler.explain(&definition, &known)).await;
+    let steps = explained.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "explaining the view failed; this is a bug of ours"))??.rows;
     let columns: [(&str, ArrayRef); 2] = [
-        ("step", Arc::new(steps.iter().map(|(step, _)| Some(*step)).collect::<StringArray>())),
+        ("step", Arc::new(steps.iter().map(|(step, _)| Some(step.as_str())).collect::<StringArray>())),
         ("detail", Arc::new(steps.iter().map(|(_, detail)| Some(detail.as_str())).collect::<StringArray>())),
     ];
     rows(columns)
