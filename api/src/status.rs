@@ -76,6 +76,7 @@ fn repair(status: &RepairStatus, now: WallTime) -> Value {
         "oldest_lag_s": lag_s(status.oldest_waiting, now),
         "repaired_count": status.repaired,
         "rounds": status.rounds,
+        "corrections_waiting_count": status.corrections,
     })
 }
 

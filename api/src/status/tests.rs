@@ -49,10 +49,8 @@ fn generations_repairs_and_backfills_are_told() {
     use afferent_engine::control::{BackfillId, BackfillRange, Origin};
     use afferent_engine::schema::TableName;
     use afferent_engine::status::{BackfillState, BackfillStatus, Difference, GenerationState};
-    let mut status = Status {
-        repair: RepairStatus { waiting: 3, oldest_waiting: at(30_000), repaired: 9, rounds: 2, ..RepairStatus::default() },
-        ..Status::default()
-    };
+    let mut status =
+        Status { repair: RepairStatus { waiting: 3, oldest_waiting: at(30_000), repaired: 9, rounds: 2, corrections: 4 }, ..Status::default() };
     let generation = GenerationStatus {
         generation: 2,
         state: GenerationState::Filling,
@@ -79,7 +77,7 @@ fn generations_repairs_and_backfills_are_told() {
     let report = report(&status, WallTime(60_000));
     assert_eq!(
         report["repair"],
-        json!({ "waiting_count": 3, "oldest_waiting": "1970-01-01T00:00:30.000Z", "oldest_lag_s": 30.0, "repaired_count": 9, "rounds": 2 })
+        json!({ "waiting_count": 3, "oldest_waiting": "1970-01-01T00:00:30.000Z", "oldest_lag_s": 30.0, "repaired_count": 9, "rounds": 2, "corrections_waiting_count": 4 })
     );
     let generation = &report["views"]["v"]["generations"][0];
     assert_eq!((generation["state"].as_str(), generation["origin"].as_str()), (Some("filling"), Some("file")));
