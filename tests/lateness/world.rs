@@ -38,6 +38,9 @@ pub(super) const MINUTES: &str = "SELECT label(labels, 'host') AS host, tumble(w
 pub(super) const HOURS: &str = "SELECT label(labels, 'host') AS host, tumble(window_start, INTERVAL '1 hour') AS window_start, SUM(count) AS n, SUM(increase) AS gained, MAX(last) AS newest FROM panes WHERE metric = 'steps_total' GROUP BY 1, 2";
 const SUMS: &str = "SELECT host, window_start, SUM(n) OVER (PARTITION BY host ORDER BY window_start RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW) AS n60 FROM minutes";
 
+const HOPS: &str = "SELECT label(labels, 'host') AS host, hop(window_start, INTERVAL '5 minutes', INTERVAL '15 minutes') AS window_start, SUM(count) AS n FROM panes WHERE metric = 'steps_total' GROUP BY 1, 2";
+const HOURS_OF: &str = "SELECT host, tumble(window_start, INTERVAL '1 hour') AS window_start, SUM(n) AS n, COUNT(*) AS minutes FROM minutes GROUP BY 1, 2 HAVING SUM(n) < 240";
+
 /// One minute of the view `minutes`, all hosts together.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Shown {
@@ -74,7 +77,7 @@ pub(super) struct World {
     live: Arc<Live>,
     control: Control,
     intake: Intake,
-    engine: Option<EngineHandle>,
+    engine: Option<tokio::task::JoinHandle<Result<()>>>,
     cancel: CancellationToken,
     sent: BTreeSet<(String, i64)>,
     waiting: Vec<Record>,
@@ -103,6 +106,8 @@ impl World {
         world.define("minutes", MINUTES, false).await;
         world.define("hours", HOURS, false).await;
         world.define("sums", SUMS, false).await;
+        world.define("hops", HOPS, false).await;
+        world.define("hours_of", HOURS_OF, false).await;
         world
     }
 
@@ -137,13 +142,14 @@ impl World {
             halt: CancellationToken::new(),
         };
         (self.control, self.intake) = (control, sender);
-        self.engine = Some(start(parts).unwrap());
+        let engine: EngineHandle = start(parts).unwrap();
+        self.engine = Some(tokio::spawn(engine.join()));
     }
 
     pub(super) async fn restart(&mut self) {
         self.settled().await;
         self.cancel.cancel();
-        self.engine.take().unwrap().join().await.unwrap();
+        self.engine.take().unwrap().await.unwrap().unwrap();
         self.start();
     }
 
@@ -176,6 +182,11 @@ impl World {
             tokio::time::sleep(Duration::from_millis(15)).await;
             let view = self.live.view();
             let status = &view.status;
+            if self.engine.as_ref().is_some_and(tokio::task::JoinHandle::is_finished) {
+                panic!("the engine stopped: {:?}", self.engine.take().unwrap().await);
+            }
+            let errors: Vec<_> = status.views.iter().filter_map(|(name, v)| Some((name, v.error.as_ref()?))).collect();
+            assert!(errors.is_empty(), "{errors:?}");
             let reached = status.logs.get("metrics/0").is_none_or(|l| l.next >= end);
             let done = status.recovered && reached && status.repair.waiting == 0 && status.repair.corrections == 0;
             quiet = if done { quiet + 1 } else { 0 };

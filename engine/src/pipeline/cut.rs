@@ -93,6 +93,7 @@ impl Pipeline {
             shown.insert(table.name.clone(), batches);
             tables.push((table, again(vec![sorted])));
         }
+        self.late.cut();
         let horizon = self.panes.frontier().unwrap_or(EventTime(i64::MIN)).plus_ms(-self.config.series_idle_ms);
         let idle = self.panes.idle_since(horizon.0);
         self.in_flight = Some(InFlight { chunks, rollup, tables: shown, idle });

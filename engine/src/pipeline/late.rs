@@ -39,6 +39,8 @@ pub(crate) struct Late {
     recheck_at_work: BTreeSet<(u32, i64)>,
     /// Rows that were published while raw rows were read for the samples at work: neither what was read nor memory has them.
     retained: Vec<Arc<RawChunk>>,
+    /// Series with rows of a repair that no cut has taken yet.
+    fresh: BTreeSet<u32>,
     /// Counts rounds; the revision of panes written again.
     pub(crate) rounds: i64,
     pub(crate) repaired: u64,
@@ -75,9 +77,14 @@ impl Late {
         }
     }
 
-    /// Series that must keep their index.
+    /// Series that must keep their index, however long they are silent.
     pub(super) fn holds(&self) -> BTreeSet<u32> {
-        self.samples().map(|s| s.series).chain(self.rechecks().map(|(series, _)| *series)).collect()
+        self.samples().map(|s| s.series).chain(self.rechecks().map(|(series, _)| *series)).chain(self.fresh.iter().copied()).collect()
+    }
+
+    /// A cut took every row.
+    pub(super) fn cut(&mut self) {
+        self.fresh.clear();
     }
 
     /// Chooses what is judged next: samples near each other in time, the oldest among them.
@@ -144,6 +151,7 @@ impl Pipeline {
                 None => {
                     accepted += 1;
                     series.insert(sample.time, sample.value.to_bits());
+                    self.late.fresh.insert(sample.series);
                     self.raw.push(sample.series, sample.time, sample.value);
                     if sample.start_time > 0 {
                         starts.insert((sample.series, pane_of(sample.time)), sample.start_time);
@@ -207,6 +215,7 @@ impl Pipeline {
         let mut told: BTreeMap<i64, BTreeSet<Arc<str>>> = BTreeMap::new();
         let mut out = vec![];
         self.late.rounds += 1;
+        self.late.fresh.extend(touched.iter().map(|(series, _)| *series));
         for (series, pane) in touched {
             let Some(info) = self.registry.info(*series) else { continue };
             let near = rows.get(series).into_iter().flat_map(|r| r.range(pane - LOOKBACK_MS..pane + PANE_MS));
