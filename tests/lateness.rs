@@ -27,7 +27,9 @@ async fn exact(world: &mut World, what: &str) {
     let plain = world.plain().await;
     for (view, want) in &plain {
         let got = world.rows(view);
-        assert_eq!(&got, want, "{what}: {view} differs from one run over the accepted rows");
+        let missing: Vec<&String> = want.iter().filter(|r| !got.contains(r)).collect();
+        let surplus: Vec<&String> = got.iter().filter(|r| !want.contains(r)).collect();
+        assert!(&got == want, "{what}: {view} differs from one run over the accepted rows\nmissing {missing:#?}\nsurplus {surplus:#?}");
     }
     assert_eq!(world.stored_samples(), world.accepted(), "{what}: accepted samples and rows of samples");
 }
