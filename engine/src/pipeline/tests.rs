@@ -161,7 +161,6 @@ fn raw_rows(batches: &[arrow::record_batch::RecordBatch]) -> Vec<RawRow> {
 type PaneValues = (i64, i64, i64, u64, u64, i64);
 
 /// The newest revision of each pane.
-
 fn pane_rows(batches: &[arrow::record_batch::RecordBatch]) -> Vec<PaneValues> {
     let mut newest: BTreeMap<(i64, i64), (i64, PaneValues)> = BTreeMap::new();
     for b in batches {
@@ -173,9 +172,8 @@ fn pane_rows(batches: &[arrow::record_batch::RecordBatch]) -> Vec<PaneValues> {
             let key = (id.value(i), start.value(i) / 1000);
             let row = (key.0, key.1, count.value(i), sum.value(i).to_bits(), increase.value(i).to_bits(), resets.value(i));
             let revision = int("revision").value(i);
-            match newest.get(&key) {
-                Some((before, _)) => assert_ne!(*before, revision, "a pane of one revision stands once"),
-                None => {}
+            if let Some((before, _)) = newest.get(&key) {
+                assert_ne!(*before, revision, "a pane of one revision stands once");
             }
             if newest.get(&key).is_none_or(|(before, _)| *before < revision) {
                 newest.insert(key, (revision, row));

@@ -149,7 +149,7 @@ fn records(dice: &mut Dice) -> Vec<Record> {
     let mut all: Vec<Vec<Sample>> = vec![];
     for scrape in 0..20 + dice.below(60) {
         let at = scrape as i64 * 7_000;
-        let samples = (0..SERIES).filter(|_| dice.next() % 8 > 0).map(|s| (s, at + s as i64, (scrape * 10 + s) as i64)).collect();
+        let samples = (0..SERIES).filter(|_| !dice.next().is_multiple_of(8)).map(|s| (s, at + s as i64, (scrape * 10 + s) as i64)).collect();
         all.push(samples);
         if dice.below(6) == 0 && scrape > 1 {
             // What was there before comes again in another body.
