@@ -85,6 +85,21 @@ async fn an_idle_source_stalls_nothing_and_a_slow_one_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn minutes_without_a_row_complete_a_window_like_any_other() {
+    let mut world = World::new().await;
+    live(&mut world, "a", "h1", 0..12);
+    world.settled().await;
+    // Nothing comes for the minutes 12 to 14, so the window up to 15 completes though no row of it becomes final then.
+    for step in 0..40 {
+        let time = BASE_MS + 15 * MINUTE + 10_000 + step * 10_000;
+        world.send("a", time, vec![("h1".into(), time, 48.0)]);
+        world.settled().await;
+        world.send("a", time, vec![("h2".into(), BASE_MS + 3 * MINUTE + step * 1_000, 7.0)]);
+        exact(&mut world, "a window whose last minutes are empty").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn late_by_a_minute_ten_minutes_and_two_days() {
     let mut world = World::new().await;
     let days = 2 * 24 * 60;

@@ -66,6 +66,8 @@ pub struct Pipeline {
     pub(crate) background: Background,
     /// Final panes not yet given to the views.
     finals: FinalPanes,
+    /// Panes before this were final when the views were fed last.
+    fed: Option<EventTime>,
     /// Final pane rows since the last cut.
     rollup: Vec<Arc<Vec<PaneRow>>>,
     /// Series whose description is new since the last cut.
@@ -111,6 +113,7 @@ impl Pipeline {
             late: Late::default(),
             background: Background::default(),
             finals: vec![],
+            fed: None,
             rollup: vec![],
             news: BTreeSet::new(),
             outbox: Outbox::default(),
@@ -273,7 +276,10 @@ impl Pipeline {
 
     fn feed_views(&mut self, now: WallTime) {
         let finals = std::mem::take(&mut self.finals);
-        if !finals.is_empty() {
+        let frontier = self.panes.frontier();
+        // Minutes without a row complete windows as well.
+        if !finals.is_empty() || frontier > self.fed {
+            self.fed = frontier;
             self.views.finalize(&finals, &self.registry, self.instants(now));
         }
     }

@@ -103,7 +103,8 @@ pub struct GenerationStatus {
 }
 
 /// What a generation is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GenerationState {
     /// Its history is being computed; readers see the one before, or nothing.
     Filling,
@@ -157,7 +158,8 @@ pub struct BackfillStatus {
 }
 
 /// How a backfill stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BackfillState {
     /// It goes on.
     Running,
@@ -190,10 +192,8 @@ pub struct RepairStatus {
     pub corrections: usize,
     /// Event time of the oldest that waits.
     pub oldest_waiting: Option<EventTime>,
-    /// Panes were corrected and not every view has taken that in yet.
-    pub correcting: bool,
-    /// Samples that were repaired into tables and views since the start of this process.
+    /// Samples that were repaired into tables and views so far.
     pub repaired: u64,
-    /// Rounds of repair since the start of this process.
+    /// Rounds of repair so far.
     pub rounds: u64,
 }

@@ -314,6 +314,7 @@ impl Engine {
         metrics::histogram!(Metric::TickSeconds.name()).record(started.elapsed().as_secs_f64());
         metrics::gauge!(Metric::Series.name()).set(self.pipeline.registry.len() as f64);
         metrics::gauge!(Metric::BufferedRows.name()).set(self.pipeline.buffered_rows() as f64);
+        metrics::gauge!(Metric::LateWaiting.name()).set(self.pipeline.late.len() as f64);
         if let Some(watermark) = self.pipeline.watermark_time() {
             metrics::gauge!(Metric::WatermarkLag.name()).set((self.clock.now().0 - watermark.0) as f64);
         }

@@ -254,7 +254,7 @@ impl World {
                 let next = status.logs.get(&LogName::first(topic).to_string()).map_or(Position(0), |l| l.next);
                 behind |= next < end;
             }
-            behind |= status.repair.waiting > 0 || status.repair.correcting;
+            behind |= status.repair.waiting > 0 || status.repair.corrections > 0;
             if !behind {
                 return Ok(());
             }

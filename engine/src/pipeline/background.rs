@@ -31,8 +31,8 @@ pub(crate) struct Background {
     /// Views whose rows changed: which windows, and which of their readers know.
     pub(crate) changed: BTreeMap<TableName, Changed>,
     pub(crate) backfills: BTreeMap<BackfillId, Backfill>,
-    /// Alternates between corrections and everything else, so that neither waits for ever.
-    turn: u64,
+    /// Whether history goes before corrections this time: they take turns, so that neither waits for ever.
+    history_first: bool,
 }
 
 struct Round {
@@ -43,6 +43,8 @@ struct Round {
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Changed {
     pub(crate) starts: BTreeSet<i64>,
+    /// Not for a checkpoint: what a step at work tells a reader is not in the reader's state yet.
+    #[serde(skip)]
     told: BTreeSet<TableName>,
 }
 
@@ -54,20 +56,11 @@ pub(crate) struct Backfill {
     from: i64,
     to: i64,
     done: i64,
-    state: State,
+    state: BackfillState,
     rows_read: u64,
     rows_written: u64,
     started_at: WallTime,
     error: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum State {
-    Running,
-    Done,
-    Cancelled,
-    Failed,
 }
 
 /// What the outcome of a step is for.
@@ -131,11 +124,17 @@ impl Pipeline {
         self.feed_views(now);
         self.outbox.seal();
         self.raw.seal();
-        self.background.turn += 1;
-        let corrections_first = self.background.turn % 2 == 1;
-        let job = if corrections_first { self.correction(now).or_else(|| self.history_step(now, files)) } else { None };
-        let job = job.or_else(|| self.history_step(now, files)).or_else(|| self.correction(now));
+        let history_first = self.background.history_first;
+        self.background.history_first = !history_first;
+        let job = if history_first {
+            self.history_step(now, files).or_else(|| self.correction(now))
+        } else {
+            self.correction(now).or_else(|| self.history_step(now, files))
+        };
         let (purpose, step) = job?;
+        if let Purpose::View { chosen, .. } = &purpose {
+            self.views.begin_step(&chosen.table);
+        }
         Some(Job { purpose, step, lake: self.lake(history, files, runtime) })
     }
 
@@ -146,19 +145,19 @@ impl Pipeline {
 
     /// True where something waits besides late samples.
     pub(crate) fn has_more_than_late(&self) -> bool {
-        self.is_correcting() || self.views.fills() || self.background.backfills.values().any(|b| b.state == State::Running)
+        self.corrections() > 0 || self.views.fills() || self.background.backfills.values().any(|b| b.state == BackfillState::Running)
     }
 
-    /// True where views do not know yet of everything that was corrected.
-    fn is_correcting(&self) -> bool {
-        !self.late.recheck.is_empty() || !self.background.touched.is_empty() || self.background.round.is_some() || !self.background.changed.is_empty()
+    /// Panes and windows that are to be computed again, or were and not every view knows.
+    fn corrections(&self) -> usize {
+        self.late.rechecks().count() + self.background.corrections()
     }
 
     /// A view is gone: nothing of it waits any more.
     pub(crate) fn forget_view(&mut self, name: &TableName) {
         self.background.changed.remove(name);
-        for backfill in self.background.backfills.values_mut().filter(|b| b.view == *name && b.state == State::Running) {
-            backfill.state = State::Cancelled;
+        for backfill in self.background.backfills.values_mut().filter(|b| b.view == *name && b.state == BackfillState::Running) {
+            backfill.state = BackfillState::Cancelled;
         }
     }
 
@@ -201,7 +200,7 @@ impl Pipeline {
         let at = self.instants(now);
         let extent = |table: &TableDef| self.extent(table, files);
         let mut ended = vec![];
-        for (id, backfill) in self.background.backfills.iter().filter(|(_, b)| b.state == State::Running) {
+        for (id, backfill) in self.background.backfills.iter().filter(|(_, b)| b.state == BackfillState::Running) {
             match self.views.backfill(&backfill.table, backfill.done, backfill.to, at, extent) {
                 Some(chosen) => return Some(of(chosen, Of::Backfill(*id))),
                 None => ended.push(*id),
@@ -210,7 +209,7 @@ impl Pipeline {
         let chosen = self.views.fill(at, extent);
         for id in ended {
             if let Some(backfill) = self.background.backfills.get_mut(&id) {
-                (backfill.state, backfill.done) = (State::Done, backfill.to);
+                (backfill.state, backfill.done) = (BackfillState::Done, backfill.to);
             }
         }
         let chosen = chosen?;
@@ -279,6 +278,7 @@ impl Pipeline {
                     Outcome::Keyed { state, rows_read } => self.views.take_keyed(&chosen, state, rows_read),
                     Outcome::Raw(_) => return Err(Error::internal("raw rows for a view")),
                 };
+                self.views.end_step();
                 self.propagate(&chosen, &of, &applied);
                 (chosen, (of, applied))
             }
@@ -323,6 +323,7 @@ impl Pipeline {
         let again = error.kind() == ErrorKind::Unavailable;
         tracing::warn!(%error, again, "a step that computes the past again failed");
         let Purpose::View { chosen, of } = purpose else { return };
+        self.views.end_step();
         match of {
             Of::Round => {
                 if let Some(round) = self.background.round.as_mut().filter(|_| again) {
@@ -336,7 +337,7 @@ impl Pipeline {
             }
             Of::Backfill(id) => {
                 if let Some(backfill) = self.background.backfills.get_mut(&id).filter(|_| !again) {
-                    (backfill.state, backfill.error) = (State::Failed, Some(error.to_string()));
+                    (backfill.state, backfill.error) = (BackfillState::Failed, Some(error.to_string()));
                 }
             }
             Of::Fill => {
@@ -353,7 +354,7 @@ impl Pipeline {
     /// `Invalid`, see [`crate::control::Control::backfill`].
     pub(crate) fn begin_backfill(&mut self, range: &BackfillRange, now: WallTime) -> Result<BackfillId> {
         let table = self.views.backfillable(&range.view, &(range.from.0..range.to.0))?;
-        let ended: Vec<BackfillId> = self.background.backfills.iter().filter(|(_, b)| b.state != State::Running).map(|(id, _)| *id).collect();
+        let ended: Vec<BackfillId> = self.background.backfills.iter().filter(|(_, b)| b.state != BackfillState::Running).map(|(id, _)| *id).collect();
         let surplus = (self.background.backfills.len() + 1).saturating_sub(BACKFILLS_MAX);
         if surplus > ended.len() {
             return Err(Error::unavailable(format!("{BACKFILLS_MAX} backfills run already")));
@@ -368,7 +369,7 @@ impl Pipeline {
             from: range.from.0,
             to: range.to.0,
             done: range.from.0,
-            state: State::Running,
+            state: BackfillState::Running,
             rows_read: 0,
             rows_written: 0,
             started_at: now,
@@ -384,8 +385,8 @@ impl Pipeline {
     /// `Invalid` where it is unknown or over.
     pub(crate) fn cancel_backfill(&mut self, id: BackfillId) -> Result<()> {
         match self.background.backfills.get_mut(&id) {
-            Some(backfill) if backfill.state == State::Running => {
-                backfill.state = State::Cancelled;
+            Some(backfill) if backfill.state == BackfillState::Running => {
+                backfill.state = BackfillState::Cancelled;
                 Ok(())
             }
             Some(_) => Err(Error::invalid(format!("backfill {} is over", id.0))),
@@ -396,12 +397,7 @@ impl Pipeline {
     pub(crate) fn backfill_status(&self) -> BTreeMap<BackfillId, BackfillStatus> {
         let one = |b: &Backfill| BackfillStatus {
             range: BackfillRange { view: b.view.clone(), from: EventTime(b.from), to: EventTime(b.to) },
-            state: match b.state {
-                State::Running => BackfillState::Running,
-                State::Done => BackfillState::Done,
-                State::Cancelled => BackfillState::Cancelled,
-                State::Failed => BackfillState::Failed,
-            },
+            state: b.state,
             done_until: EventTime(b.done),
             rows_read: b.rows_read,
             rows_written: b.rows_written,
@@ -414,9 +410,8 @@ impl Pipeline {
     pub(crate) fn repair_status(&self) -> RepairStatus {
         RepairStatus {
             waiting: self.late.len(),
-            corrections: self.background.corrections(),
+            corrections: self.corrections(),
             oldest_waiting: self.late.oldest().map(EventTime),
-            correcting: self.is_correcting(),
             repaired: self.late.repaired,
             rounds: u64::try_from(self.late.rounds).unwrap_or_default(),
         }

@@ -46,7 +46,6 @@ impl Engine {
             return;
         }
         let late = self.pipeline.late.len();
-        metrics::gauge!(Metric::LateWaiting.name()).set(late as f64);
         // Late samples come in crowds: a little patience spares many rounds.
         let patient = late > 0 && late < LATE_CROWD && self.last_late_round.elapsed() < Duration::from_millis(self.config.repair_interval_ms);
         if patient && !self.pipeline.has_more_than_late() {

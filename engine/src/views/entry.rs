@@ -37,8 +37,8 @@ pub(super) struct Entry {
     pub(super) out: Vec<RecordBatch>,
     /// Final rows of the last [`RECENT_MS`], oldest first.
     pub(super) recent: Vec<Recent>,
-    /// Rounds of final rows so far in this process.
-    pub(super) rounds: u64,
+    /// Final rows since the step at work was chosen, where it computes or reads this view.
+    pub(super) meanwhile: Option<Vec<RecordBatch>>,
     /// Final rows of the round at work.
     pub(super) fresh: Option<RecordBatch>,
     /// Rows that are not final.
@@ -46,15 +46,13 @@ pub(super) struct Entry {
     /// The rows of this tick differ from the last one's.
     pub(super) changed: bool,
     pub(super) error: Option<String>,
-    /// The state of a fold is another one than when its rows were computed.
+    /// Its state is another one than when its rows were computed: the next tick computes them, though its input stands still.
     pub(super) restated: bool,
     pub(super) evaluated_at: WallTime,
 }
 
 /// Final rows that are still in memory for other views.
 pub(super) struct Recent {
-    /// The round they came with.
-    pub(super) round: u64,
     /// Their newest window start, microseconds.
     pub(super) newest: i64,
     pub(super) rows: RecordBatch,
@@ -117,7 +115,7 @@ impl Entry {
             state,
             out: vec![],
             recent: vec![],
-            rounds: 0,
+            meanwhile: None,
             fresh: None,
             provisional,
             changed: false,
@@ -167,8 +165,10 @@ impl Entry {
         }
         let fresh = concat_batches(&self.schema, &fresh)?;
         let newest = newest_window(&fresh);
-        self.rounds += 1;
-        self.recent.push(Recent { round: self.rounds, newest, rows: fresh.clone() });
+        self.recent.push(Recent { newest, rows: fresh.clone() });
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile.push(fresh.clone());
+        }
         let newest = self.recent.iter().map(|r| r.newest).max().unwrap_or(newest);
         self.recent.retain(|r| r.newest >= newest.saturating_sub(RECENT_MS * 1000));
         self.out.push(fresh.clone());
@@ -205,8 +205,7 @@ impl Entry {
         let new: BTreeSet<i64> = window_starts(rows).into_iter().filter(|start| !known.contains(start) && start * 1000 >= horizon).collect();
         let rows = standing(&of_windows(rows, &new)?)?;
         if rows.num_rows() > 0 {
-            // They belong to no round: whoever reads rounds is told of corrections.
-            self.recent.push(Recent { round: self.rounds, newest: newest_window(&rows), rows });
+            self.recent.push(Recent { newest: newest_window(&rows), rows });
         }
         Ok(())
     }
@@ -218,6 +217,7 @@ impl Entry {
             return Ok(());
         }
         let envelope = self.envelope(at.watermark);
+        let restated = std::mem::take(&mut self.restated);
         let recomputed = match (&self.view.program, &mut self.state) {
             (Program::Window(program), State::Window(state)) => {
                 let changed = match &program.source {
@@ -225,7 +225,7 @@ impl Entry {
                         let rows = input.open_rows(work.dirty, metrics.as_ref(), work.panes, work.registry)?;
                         state.tick(program, rows, at.watermark)?
                     }
-                    WindowSource::View(name) => match serving(before, name).filter(|e| e.changed || state.is_stale()) {
+                    WindowSource::View(name) => match serving(before, name).filter(|e| e.changed || restated || state.is_stale()) {
                         Some(source) => state.tick_all(program, by_bucket(program, &source.provisional)?, at.watermark)?,
                         None => false,
                     },
@@ -237,7 +237,6 @@ impl Entry {
                 concat_batches(&self.schema, &rows.collect::<Result<Vec<_>>>()?)?
             }
             (Program::Fold(program), State::Fold(fold)) => {
-                let restated = std::mem::take(&mut self.restated);
                 let Some(source) = serving(before, &program.input).filter(|e| e.changed || restated) else { return Ok(()) };
                 let rows = fold.evaluate(std::slice::from_ref(&source.provisional))?;
                 with_envelope(&self.schema, &rows, &envelope, None)?

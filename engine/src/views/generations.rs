@@ -22,37 +22,9 @@ pub(crate) struct Kept {
     generation: u64,
     sql: String,
     origin: Origin,
-    standing: Standing,
+    standing: GenerationState,
     fill: Option<Fill>,
     difference: Option<Difference>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Standing {
-    Filling,
-    Serving,
-    Previous,
-}
-
-impl From<GenerationState> for Standing {
-    fn from(state: GenerationState) -> Self {
-        match state {
-            GenerationState::Filling => Self::Filling,
-            GenerationState::Serving => Self::Serving,
-            GenerationState::Previous => Self::Previous,
-        }
-    }
-}
-
-impl From<Standing> for GenerationState {
-    fn from(standing: Standing) -> Self {
-        match standing {
-            Standing::Filling => Self::Filling,
-            Standing::Serving => Self::Serving,
-            Standing::Previous => Self::Previous,
-        }
-    }
 }
 
 impl Entry {
@@ -87,7 +59,7 @@ impl Views {
             generation: e.view.spec.generation,
             sql: e.view.spec.sql.clone(),
             origin: e.origin,
-            standing: e.standing.into(),
+            standing: e.standing,
             fill: e.fill.clone(),
             difference: e.difference,
         };
@@ -217,12 +189,8 @@ impl Views {
         entry.difference = entry.fill.as_ref().filter(|f| f.compared).map(|f| f.difference).or(entry.difference);
         entry.fill = None;
         entry.changed = true;
-        let input = entry.input().cloned();
+        entry.restated = true;
         let shipped = entry.origin == Origin::Shipped;
-        // What it shows of rows that are not final comes with the next tick, though its input stands still.
-        for entry in self.entries.iter_mut().filter(|e| Some(&e.view.spec.name) == input.as_ref()) {
-            entry.changed = true;
-        }
         self.entries.retain(|e| e.view.spec.name != name || e.standing != GenerationState::Previous || e.view.spec.table() == *table);
         for entry in self.entries.iter_mut().filter(|e| e.view.spec.name == name) {
             let chosen = entry.view.spec.table() == *table;
@@ -302,7 +270,7 @@ impl Entry {
         if let (State::Window(state), Some(fill)) = (&mut self.state, &kept.fill) {
             state.done = Some(fill.to);
         }
-        (self.standing, self.fill, self.difference) = (kept.standing.into(), kept.fill, kept.difference);
+        (self.standing, self.fill, self.difference) = (kept.standing, kept.fill, kept.difference);
     }
 
     fn generation_status(&self) -> GenerationStatus {

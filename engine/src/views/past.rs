@@ -35,9 +35,6 @@ pub(crate) struct Chosen {
     pub(crate) why: Why,
     /// Panes before this were final when it was chosen.
     pub(crate) frontier: i64,
-    /// Rounds of final rows that its input, and itself, had given out then.
-    input_rounds: u64,
-    own_rounds: u64,
 }
 
 /// What a step is for.
@@ -83,14 +80,23 @@ impl Views {
     fn chosen(&self, entry: &Entry, at: Instants, why: Why, step: impl FnOnce(Work) -> Step) -> Chosen {
         let input = entry.input().and_then(|name| serving(&self.entries, name));
         let work = Work { view: entry.view.clone(), table: entry.table(), input: input.map(Entry::table), watermark: at.watermark };
-        Chosen {
-            table: entry.view.spec.table(),
-            step: step(work),
-            why,
-            frontier: at.frontier.map_or(i64::MIN, |f| f.0),
-            input_rounds: input.map_or(0, |e| e.rounds),
-            own_rounds: entry.rounds,
+        Chosen { table: entry.view.spec.table(), step: step(work), why, frontier: at.frontier.map_or(i64::MIN, |f| f.0) }
+    }
+
+    /// A step of this view is at work from now on: what it and its input give out meanwhile is remembered.
+    pub(crate) fn begin_step(&mut self, table: &TableName) {
+        let input = self.entry(table).and_then(Entry::input).cloned();
+        self.end_step();
+        for entry in &mut self.entries {
+            if entry.view.spec.table() == *table || (entry.serves() && Some(&entry.view.spec.name) == input.as_ref()) {
+                entry.meanwhile = Some(vec![]);
+            }
         }
+    }
+
+    /// No step is at work any more.
+    pub(crate) fn end_step(&mut self) {
+        self.entries.iter_mut().for_each(|e| e.meanwhile = None);
     }
 
     /// True where the history of a generation is to be computed.
@@ -317,12 +323,11 @@ impl Views {
         let Some(entry) = self.entry(&chosen.table) else { return Ok(Applied::default()) };
         let input = entry.input().and_then(|name| serving(&self.entries, name));
         // Rows that became final while the step ran.
-        let missed: Vec<RecordBatch> =
-            input.into_iter().flat_map(|e| e.recent.iter()).filter(|r| r.round > chosen.input_rounds).map(|r| r.rows.clone()).collect();
+        let missed: Vec<RecordBatch> = input.and_then(|e| e.meanwhile.clone()).unwrap_or_default();
         let last = !matches!(chosen.why, Why::Fill { last: false, .. });
         let Some(entry) = self.entry_mut(&chosen.table) else { return Ok(Applied::default()) };
         let (table, schema) = (entry.table(), entry.view.spec.schema.clone());
-        let given: Vec<RecordBatch> = entry.recent.iter().filter(|r| r.round > chosen.own_rounds).map(|r| r.rows.clone()).collect();
+        let given = entry.meanwhile.take().unwrap_or_default();
         let generation = entry.view.spec.generation;
         entry.restated = true;
         let State::Fold(fold) = &mut entry.state else { return Ok(Applied::default()) };
@@ -344,11 +349,6 @@ impl Views {
         let rows = concat_batches(&table.schema, &rows)?;
         let applied = Applied { changed, rows_read: done.rows_read, rows_written: rows.num_rows() as u64, again: false };
         entry.append_revised(rows)?;
-        let input = entry.input().cloned();
-        // The rows that are not final follow another state now: the next tick computes them, though the input stands still.
-        for entry in self.entries.iter_mut().filter(|e| Some(&e.view.spec.name) == input.as_ref()) {
-            entry.changed = true;
-        }
         self.filled(chosen, &applied, done.against);
         Ok(applied)
     }

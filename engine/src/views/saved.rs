@@ -126,7 +126,7 @@ impl Entry {
                 (State::Keyed { upserts, .. } | State::Snapshot { upserts, .. }, "written") => upserts.load(&one(bytes)?)?,
                 (_, "recent") => {
                     let rows = with_columns(one(bytes)?, &self.schema)?;
-                    self.recent.push(Recent { round: 0, newest: newest_window(&rows), rows });
+                    self.recent.push(Recent { newest: newest_window(&rows), rows });
                 }
                 (State::Window(state), "done") => {
                     state.done = Some(i64::from_le_bytes(bytes.as_slice().try_into().map_err(|_| corrupt())?));
