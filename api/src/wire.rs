@@ -7,6 +7,7 @@ use crate::views::follow::Follower;
 use crate::{http, telemetry};
 use afferent_engine::checkpoint::GroupName;
 use afferent_engine::clock::{Clock, SystemClock};
+use afferent_engine::config::EngineConfig;
 use afferent_engine::control::control;
 use afferent_engine::error::{Error, ErrorKind, Result};
 use afferent_engine::intake::intake;
@@ -136,7 +137,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let compiler = Statements::new(dimensions.clone())?;
     let started_at = clock.now();
     let engine = supervisor::start(EngineParts {
-        config: config.engine.clone(),
+        config: EngineConfig { kept_days: config.maintain.pane_days(), ..config.engine.clone() },
         group: GroupName::of_partition(0),
         writer: writer_name(started_at),
         logs: Topic::ALL.into_iter().map(LogName::first).collect(),

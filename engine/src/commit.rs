@@ -177,9 +177,19 @@ impl Chain {
     /// Positions of another log mean nothing in this one.
     async fn check_log(&self, checkpoint: &Checkpoint) -> Result<()> {
         for (log, at) in Self::positions(checkpoint) {
-            let (_, next) = self.log.bounds(log).await?;
+            let (first, next) = self.log.bounds(log).await?;
+            let (group, epoch, other) = (&self.group, checkpoint.epoch, &checkpoint.writer);
+            if at < first {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!(
+                        "{group}: epoch {epoch} by {other} goes on at record {} of {log}, but the log begins at {}: another process trims it, \
+                         or it has lost records that were not stored yet",
+                        at.0, first.0
+                    ),
+                ));
+            }
             if at > next {
-                let (group, epoch, other) = (&self.group, checkpoint.epoch, &checkpoint.writer);
                 return Err(Error::new(
                     ErrorKind::Conflict,
                     format!(

@@ -28,6 +28,9 @@ pub struct EngineConfig {
     pub repair_interval_ms: u64,
     /// Share of one core that repairs, backfills and new generations may take, 0.01 to 1.
     pub background_share: f64,
+    /// Days for which the lake keeps both raw and pane rows, where it drops any: what is older cannot be computed again.
+    #[serde(skip)]
+    pub kept_days: Option<u32>,
 }
 
 impl Default for EngineConfig {
@@ -44,6 +47,7 @@ impl Default for EngineConfig {
             tick_ms: 500,
             repair_interval_ms: 10_000,
             background_share: 0.5,
+            kept_days: None,
         }
     }
 }

@@ -9,7 +9,8 @@ pub enum Metric {
     SamplesIn,
     /// Samples counted once.
     SamplesAccepted,
-    /// Samples by `reason` that were not counted: duplicate, conflict, late, non_finite (stored, not aggregated), body_duplicate.
+    /// Samples by `reason` that were not counted: duplicate, conflict, late, non_finite (stored, not aggregated), body_duplicate, expired (late, and
+    /// the rows around it are past their retention).
     SamplesSkipped,
     /// Events counted once.
     EventsAccepted,

@@ -18,6 +18,7 @@ use crate::metrics::Metric;
 use crate::panes::Panes;
 use crate::query::{Inventory, View};
 use crate::raw::{RawBuffer, RawChunk};
+use crate::recompute::DAY_MS;
 use crate::registry::{MetricInfo, Registry};
 use crate::retries::{SeenBodies, SeenEvents};
 use crate::rows::{DeadRow, EventRow, Origin, PaneRow};
@@ -263,7 +264,14 @@ impl Pipeline {
     }
 
     fn instants(&self, now: WallTime) -> Instants {
-        Instants { watermark: self.watermark.current(), frontier: self.panes.frontier(), as_of: self.as_of_at(now), now }
+        Instants { watermark: self.watermark.current(), frontier: self.panes.frontier(), as_of: self.as_of_at(now), now, kept_from: self.kept_from() }
+    }
+
+    /// Panes from here on can be computed again: what they need is not past its retention, whichever day the lake takes for today.
+    fn kept_from(&self) -> EventTime {
+        let (Some(days), Some(as_of)) = (self.config.kept_days, self.as_of) else { return EventTime(i64::MIN) };
+        let tomorrow = as_of.0.div_euclid(DAY_MS) + 1;
+        EventTime((tomorrow - i64::from(days)) * DAY_MS + LOOKBACK_MS)
     }
 
     /// What answers are for: the newest event time taken. After live data it goes on with the clock, so that an answer that stands on nothing new

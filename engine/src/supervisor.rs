@@ -192,16 +192,22 @@ const GAP_WAIT: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250
 const RETRY_WAIT: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
 
 impl Engine {
-    async fn run_until_halted(self, intake: mpsc::Receiver<Delivery>, commands: mpsc::Receiver<Command>) -> Result<()> {
+    async fn run_until_halted(mut self, intake: mpsc::Receiver<Delivery>, commands: mpsc::Receiver<Command>) -> Result<()> {
         let halt = self.halt.clone();
-        tokio::select! {
+        let done = tokio::select! {
             biased;
             () = halt.cancelled() => Ok(()),
             done = self.run(intake, commands) => done,
+        };
+        // An engine that ended writes nothing any more, just as if its process had.
+        if let Some(work) = self.committing.take() {
+            work.done.abort();
+            drop(work.done.await);
         }
+        done
     }
 
-    async fn run(mut self, mut intake: mpsc::Receiver<Delivery>, mut commands: mpsc::Receiver<Command>) -> Result<()> {
+    async fn run(&mut self, mut intake: mpsc::Receiver<Delivery>, mut commands: mpsc::Receiver<Command>) -> Result<()> {
         self.recover().await?;
         let mut ticks = tokio::time::interval(Duration::from_millis(self.config.tick_ms));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -57,6 +57,8 @@ pub struct Instants {
     pub as_of: Option<EventTime>,
     /// Wall time.
     pub now: WallTime,
+    /// Panes before it may be past their retention.
+    pub kept_from: EventTime,
 }
 
 /// How often snapshot views are computed anew though only time has passed.

@@ -1,6 +1,7 @@
 //! Settings of the lake's background work. Where the store lies is an argument of [`crate::object_store::open`].
 
 use afferent_engine::error::{Error, Result};
+use afferent_engine::schema;
 use std::collections::BTreeMap;
 
 /// Compaction and vacuum.
@@ -64,5 +65,10 @@ impl MaintainConfig {
             }
         }
         Ok(())
+    }
+
+    /// Days for which both raw and pane rows are kept, where either has a retention: what is older cannot be computed again.
+    pub fn pane_days(&self) -> Option<u32> {
+        [schema::SAMPLES, schema::ROLLUP_1M].into_iter().filter_map(|table| self.retention_days.get(table).copied()).min()
     }
 }

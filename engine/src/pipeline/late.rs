@@ -87,6 +87,14 @@ impl Late {
         self.fresh.clear();
     }
 
+    /// Gives up what cannot be judged any more, since the rows around it may be past their retention; the number of samples.
+    fn expire(&mut self, kept_from: i64) -> u64 {
+        let before = self.waiting.len();
+        self.waiting.retain(|s| pane_of(s.time) >= kept_from);
+        self.recheck.retain(|(_, pane)| *pane >= kept_from);
+        (before - self.waiting.len()) as u64
+    }
+
     /// Chooses what is judged next: samples near each other in time, the oldest among them.
     fn choose(&mut self) {
         let oldest = self.waiting.iter().map(|s| s.time).chain(self.recheck.iter().map(|(_, pane)| *pane)).min().unwrap_or_default();
@@ -113,6 +121,8 @@ impl Pipeline {
     /// Takes the next late samples into work and says which raw rows they need; `None` where nothing waits. What was at work and failed is at work again.
     pub(crate) fn late_request(&mut self) -> Option<Wanted> {
         if self.late.at_work.is_empty() && self.late.recheck_at_work.is_empty() {
+            let expired = self.late.expire(self.kept_from().0);
+            metrics::counter!(Metric::SamplesSkipped.name(), "reason" => "expired").increment(expired);
             self.late.choose();
         }
         let panes = self.late.at_work.iter().map(|s| pane_of(s.time)).chain(self.late.recheck_at_work.iter().map(|(_, pane)| *pane));

@@ -132,11 +132,20 @@ impl World {
                 let reached = status.logs.get("metrics/0").is_none_or(|l| l.next >= end);
                 status.recovered && reached && status.repair.waiting == 0
             };
-            while !settled(&live.view().status) {
+            let engine = tokio::spawn(handle.join());
+            for waited in 0.. {
+                let view = live.view();
+                if settled(&view.status) {
+                    break;
+                }
+                if engine.is_finished() {
+                    panic!("the engine ended: {:?}", engine.await);
+                }
+                assert!(waited < 10_000, "the engine stands still: {:?} {:?}", view.status.logs, view.status.repair);
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
             }
             cancel.cancel();
-            handle.join().await.expect("stops");
+            engine.await.expect("no panic").expect("stops");
         }
         live
     }
@@ -354,4 +363,27 @@ fn answers_grow_old_after_live_data_and_stand_still_after_history() {
     assert_eq!(as_of(999_000, 1_000_000, 1_060_000), Some(EventTime(1_059_000)));
     assert_eq!(as_of(999_000, 10_000_000, 10_060_000), Some(EventTime(999_000)));
     assert_eq!(as_of(999_000, 1_000_000, 0), Some(EventTime(999_000)), "a clock that jumps back moves nothing");
+}
+
+/// Rows around a sample that is older than raw rows are kept may be gone: its pane stays as it is, and it is told as late only.
+#[test]
+fn what_is_past_its_retention_is_not_computed_again() {
+    let day = 86_400_000;
+    let mut pipeline =
+        Pipeline::new(EngineConfig { kept_days: Some(3), ..EngineConfig::default() }, vec![], Arc::new(LabelInventory)).expect("valid");
+    let log = LogName::first(Topic::Metrics);
+    let bodies = [vec![(0, 20 * day, 0)], vec![(0, 20 * day + 3_600_000, 0)], vec![(1, 16 * day, 0), (1, 18 * day, 0), (1, 19 * day, 0)]];
+    for (position, body) in bodies.iter().enumerate() {
+        let record = record(body, 20 * day + 3_600_000);
+        let decoded = JsonBodies.decode(&record).expect("decodes");
+        pipeline.apply(log, Position(position as u64), &record, decoded);
+        pipeline.settle();
+    }
+    assert_eq!(pipeline.late.len(), 3);
+    let wanted = pipeline.late_request().expect("one is young enough").micros.expect("a range of time");
+    assert_eq!(
+        (pipeline.late.len(), wanted.start),
+        (1, (19 * day - LOOKBACK_MS) * 1000),
+        "days 18 to 20 are kept, but for the day that may end meanwhile"
+    );
 }

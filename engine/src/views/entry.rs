@@ -242,15 +242,16 @@ impl Entry {
                 with_envelope(&self.schema, &rows, &envelope, None)?
             }
             (Program::Keyed(program), State::Keyed { state, pending, upserts, expired }) => {
-                let due = expiry(program, at.as_of, *expired);
+                // A key that comes back after its time begins anew, so what is over goes first.
+                let due = expiry(program, at.as_of, if pending.is_empty() { *expired } else { None });
                 if pending.is_empty() && self.evaluated_at != WallTime::default() && due.is_none() {
                     return Ok(());
                 }
-                absorb(program, state, pending)?;
                 if let Some(before) = due {
                     *state = program.query.expire(state, before)?;
                     *expired = Some(before.0);
                 }
+                absorb(program, state, pending)?;
                 upserts.set(program.query.finish(std::slice::from_ref(state))?)?;
                 upserts.live(&self.schema, &Envelope { watermark: at.as_of, ..envelope })?
             }
@@ -273,22 +274,15 @@ impl Entry {
         Ok(())
     }
 
-    /// Moves keyed rows that changed since the last cut to the rows to be written.
+    /// Moves keyed rows that changed since the last cut to the rows to be written; the tick before took every event. While history is computed
+    /// there are none: what comes meanwhile waits.
     pub(super) fn cut_upserts(&mut self, at: Instants) -> Result<()> {
         let envelope = Envelope { watermark: at.as_of, ..self.envelope(at.watermark) };
-        let rows = match (&self.view.program, &mut self.state) {
-            (Program::Keyed(program), State::Keyed { state, pending, upserts, .. }) => {
-                if !pending.is_empty() {
-                    absorb(program, state, pending)?;
-                    upserts.set(program.query.finish(std::slice::from_ref(state))?)?;
-                    self.provisional = upserts.live(&self.schema, &envelope)?;
-                }
-                upserts.cut(&self.schema, &envelope)?
-            }
-            (_, State::Snapshot { upserts, .. }) => upserts.cut(&self.schema, &envelope)?,
-            _ => return Ok(()),
-        };
-        self.out.push(rows);
+        if let State::Keyed { upserts, .. } | State::Snapshot { upserts, .. } = &mut self.state
+            && self.fill.is_none()
+        {
+            self.out.push(upserts.cut(&self.schema, &envelope)?);
+        }
         Ok(())
     }
 

@@ -109,8 +109,8 @@ impl Views {
 
     fn revive(&self, kept: Kept, compiler: &dyn Compiler) -> Result<Entry> {
         let view = compiler.compile(&kept.sql, kept.generation, &self.known())?;
-        // A shipped statement of an earlier program is kept until its successor has filled.
-        let origin = if kept.origin == Origin::Shipped { Origin::File } else { kept.origin };
+        // A shipped statement of an earlier program is kept until its successor has filled; one without a successor is its user's to drop.
+        let origin = if kept.origin == Origin::Shipped { Origin::Statement } else { kept.origin };
         let mut entry = Entry::new(Arc::new(view), origin)?;
         entry.take_kept(kept);
         Ok(entry)

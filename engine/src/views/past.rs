@@ -132,7 +132,10 @@ impl Views {
         let WindowSource::Panes { metrics } = &program.source else { return None };
         let read = |names: &BTreeSet<Arc<str>>| metrics.as_ref().is_none_or(|wanted| names.iter().any(|n| wanted.contains(n.as_ref())));
         let panes = touched.iter().filter(|(_, names)| read(names)).map(|(pane, _)| *pane);
-        let wanted = entry.wanted(program, panes, at.frontier?.0);
+        let mut wanted = entry.wanted(program, panes, at.frontier?.0);
+        // A window that reaches into what is not kept any more stands as it was.
+        wanted.starts.retain(|start| *start >= at.kept_from.0);
+        wanted.buckets.retain(|bucket| *bucket >= at.kept_from.0);
         if wanted.starts.is_empty() && wanted.buckets.is_empty() {
             return None;
         }
