@@ -1,6 +1,7 @@
 //! The program as it is shipped, but for one thing: at a step that the environment names it ends at once, or stands still until it is continued.
 //!
-//! `AFFERENT_AT_STEP` is `<step>:<n>:<kill|stop>`: at the n-th time that this process reaches the step.
+//! `AFFERENT_AT_STEP` is `<step>:<n>:<kill|stop>`: at the n-th time that this process reaches the step. `AFFERENT_HASTE` lets upkeep wait so many
+//! times shorter.
 
 use afferent_api::command::{self, CommandLine};
 use afferent_storage::steps::{Step, Steps};
@@ -13,6 +14,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let steps = std::env::var("AFFERENT_AT_STEP").map_or_else(|_| Steps::default(), |text| watched(&text));
+    let haste = std::env::var("AFFERENT_HASTE").map_or(1, |text| text.parse().expect("AFFERENT_HASTE is a number"));
+    let steps = steps.in_haste(haste);
     ExitCode::from(command::main_watched(CommandLine::read(), steps).code())
 }
 

@@ -86,7 +86,8 @@ impl Maintainer {
     /// # Errors
     /// `Internal` where the query engine's memory pool cannot be made.
     pub fn new(store: Store, tables: Arc<DeltaTables>, live: Arc<Live>, config: MaintainConfig) -> Result<Arc<Self>> {
-        Self::on_watch(store, tables, live, config, Watch::machine())
+        let watch = Watch::machine(store.haste());
+        Self::on_watch(store, tables, live, config, watch)
     }
 
     /// The same with a clock of its own.
@@ -107,16 +108,15 @@ impl Maintainer {
     /// # Cancel safety
     /// A merge that is cut off leaves files that nothing names, which the vacuum removes.
     pub async fn run(&self, cancel: CancellationToken) {
-        let mut since_vacuum = Duration::ZERO;
+        let mut vacuumed = self.watch.elapsed();
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = tokio::time::sleep(self.interval()) => {}
             }
             self.round(&cancel).await;
-            since_vacuum += self.interval();
-            if since_vacuum >= VACUUM_EVERY_MIN && !cancel.is_cancelled() {
-                since_vacuum = Duration::ZERO;
+            if self.watch.elapsed().saturating_sub(vacuumed) >= VACUUM_EVERY_MIN && !cancel.is_cancelled() {
+                vacuumed = self.watch.elapsed();
                 if let Err(error) = self.retain_now().await {
                     tracing::warn!(%error, "dates past their retention could not be taken out; the next round tries again");
                 }

@@ -89,6 +89,10 @@ impl Store {
         self.steps.reached(step);
     }
 
+    pub(crate) fn haste(&self) -> u32 {
+        self.steps.haste()
+    }
+
     /// Files that reads of this process still use.
     pub(crate) fn pins(&self) -> &Pins {
         &self.pins

@@ -99,17 +99,30 @@ impl fmt::Display for Step {
 
 /// Tells a watcher, if there is one.
 #[derive(Clone, Default)]
-pub struct Steps(Option<Arc<dyn Fn(Step) + Send + Sync>>);
+pub struct Steps {
+    watcher: Option<Arc<dyn Fn(Step) + Send + Sync>>,
+    haste: u32,
+}
 
 impl Steps {
     /// Calls `watcher` at each step, on the thread that reached it; the work waits for it.
     pub fn watched(watcher: impl Fn(Step) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(watcher)))
+        Self { watcher: Some(Arc::new(watcher)), haste: 0 }
+    }
+
+    /// Upkeep waits so many times shorter: what waits for minutes is reached within a test.
+    pub fn in_haste(self, times: u32) -> Self {
+        Self { haste: times, ..self }
+    }
+
+    /// How many times shorter upkeep waits.
+    pub(crate) fn haste(&self) -> u32 {
+        self.haste.max(1)
     }
 
     /// A step is reached.
     pub fn reached(&self, step: Step) {
-        if let Some(watcher) = &self.0 {
+        if let Some(watcher) = &self.watcher {
             watcher(step);
         }
     }
@@ -117,7 +130,7 @@ impl Steps {
 
 impl fmt::Debug for Steps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Steps(watched)" } else { "Steps(unwatched)" })
+        f.write_str(if self.watcher.is_some() { "Steps(watched)" } else { "Steps(unwatched)" })
     }
 }
 
