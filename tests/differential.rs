@@ -1,7 +1,8 @@
 //! Invariant I3 at random: generated views over generated streams by generated schedules. The real engine's final answers are those of one plain
 //! DataFusion run over the accepted rows, and what is accepted, with its panes, is what a naive oracle says.
 //!
-//! A case is one view over one stream by one schedule. `AFFERENT_SEED` repeats a run, `AFFERENT_CASES` and `AFFERENT_SECONDS` say how long it is.
+//! A case is one view over one stream by one schedule. `AFFERENT_SEED` repeats a run, `AFFERENT_SET` one set of views of it, `AFFERENT_CASES` and
+//! `AFFERENT_SECONDS` say how long it is.
 
 mod acceptance;
 mod chance;
@@ -267,6 +268,17 @@ struct Outcome {
     failures: Vec<Failure>,
 }
 
+/// Some of the views, with all that read them: the others can do without.
+fn some_with_readers(chance: &mut Chance, views: &[View]) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    for view in views {
+        if chance.one_in(3) || shrink::inputs(view).iter().any(|name| out.contains(name)) {
+            out.insert(view.spec.name.to_string());
+        }
+    }
+    out
+}
+
 /// Runs one set of views over its streams by every schedule.
 async fn set(seed: u64, ground: Arc<Ground>, mutant: Option<Mutant>) -> Outcome {
     let Views { views, refused } = views(seed, &ground.dimensions);
@@ -274,7 +286,8 @@ async fn set(seed: u64, ground: Arc<Ground>, mutant: Option<Mutant>) -> Outcome 
     for number in 0..STREAMS {
         let mut chance = Chance::of(seed, 100 + number);
         let (stream, plain) = (stream::stream(&mut chance), Plain::default());
-        for schedule in Schedule::all(&mut chance, stream.sent.len(), stream.config.lateness_ms) {
+        for mut schedule in Schedule::all(&mut chance, stream.sent.len(), stream.config.lateness_ms) {
+            schedule.late_views = some_with_readers(&mut chance, &views);
             let case = Case { ground: &ground, views: &views, stream: &stream, schedule: &schedule, mutant, plain: &plain };
             let differences = case.differences().await;
             out.cases += views.len();
@@ -297,6 +310,9 @@ fn from_environment(name: &str) -> Option<u64> {
 async fn sets(seed: u64, cases: usize) -> Outcome {
     let (ground, mut working, mut total, mut next) = (Ground::new(dimensions()), JoinSet::new(), Outcome::default(), 0);
     let (started, seconds) = (Instant::now(), from_environment("AFFERENT_SECONDS").unwrap_or(SECONDS_MAX));
+    if let Some(one) = from_environment("AFFERENT_SET") {
+        return set(one, ground, None).await;
+    }
     while total.failures.is_empty() {
         let enough = total.cases >= cases || started.elapsed().as_secs() >= seconds;
         while working.len() < SETS_AT_ONCE && !enough {

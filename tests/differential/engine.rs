@@ -6,7 +6,7 @@ use super::stream::FUTURE_MS_MAX;
 use afferent_engine::checkpoint::GroupName;
 use afferent_engine::clock::ManualClock;
 use afferent_engine::config::EngineConfig;
-use afferent_engine::control::control;
+use afferent_engine::control::{BackfillRange, Control, Define, Origin, control};
 use afferent_engine::error::ErrorKind;
 use afferent_engine::intake::{Delivery, Intake, intake};
 use afferent_engine::live::{Live, LiveFilter};
@@ -14,12 +14,14 @@ use afferent_engine::log::{Decoder, LogName, LogReader, LogWriter, Position, Rec
 use afferent_engine::query::View;
 use afferent_engine::schema::TableName;
 use afferent_engine::sim::{MemoryCheckpoints, MemoryLog, MemoryTables};
+use afferent_engine::status::{BackfillState, GenerationState};
 use afferent_engine::supervisor::{EngineHandle, EngineParts, start};
-use afferent_engine::time::WallTime;
+use afferent_engine::time::{EventTime, WallTime};
 use afferent_ingest::decoder::{Decoders, Limits};
 use afferent_queries::dimensions::Dimensions;
 use afferent_queries::plan::Statements;
 use arrow::record_batch::RecordBatch;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +44,10 @@ pub(super) enum Then {
     Halt(u64),
     /// It stops with everything checkpointed, and is started again.
     Stop,
+    /// The views that were left out at the start are defined.
+    Define,
+    /// One of the views (counted round) is computed again from what is stored.
+    Backfill(usize),
 }
 
 /// How arrivals reach the engine.
@@ -56,13 +62,15 @@ pub(super) struct Schedule {
     pub(super) checkpoint_ms: u64,
     /// Bodies are shuffled by up to so many milliseconds.
     pub(super) shuffle_ms: i64,
+    /// Views that are defined in mid-stream, where the parts say so.
+    pub(super) late_views: BTreeSet<String>,
     pub(super) seed: u64,
 }
 
 impl Schedule {
     /// The plainest one: everything at once.
     pub(super) fn straight(seed: u64) -> Self {
-        Self { name: "straight", parts: vec![], overtaking: false, checkpoint_ms: 3_600_000, shuffle_ms: 0, seed }
+        Self { name: "straight", parts: vec![], overtaking: false, checkpoint_ms: 3_600_000, shuffle_ms: 0, late_views: BTreeSet::new(), seed }
     }
 
     /// The schedules every stream is run by.
@@ -83,7 +91,24 @@ impl Schedule {
         let ticks = places(chance, 2).into_iter().map(|at| (at, *chance.pick(&[Then::Tick, Then::Halt(12)]))).collect();
         let shuffle_ms = *chance.pick(&[5_000, lateness_ms / 2, lateness_ms, lateness_ms * 2]);
         let shuffled = Self { name: "shuffled", parts: ticks, checkpoint_ms: 20, shuffle_ms, ..Self::straight(seed) };
-        vec![Self::straight(seed), watched, stopped, halted, shuffled]
+        let mut parts: Vec<(usize, Then)> = places(chance, 1).into_iter().map(|at| (at, Then::Define)).collect();
+        let after = |chance: &mut Chance| *chance.pick(&[Then::Tick, Then::Halt(0), Then::Halt(9), Then::Stop]);
+        parts.extend(places(chance, 2).into_iter().map(|at| (at, after(chance))));
+        parts.extend(places(chance, 2).into_iter().map(|at| (at, Then::Backfill(chance.index(100)))));
+        parts.sort_by_key(|(at, _)| *at);
+        let defined = Self { name: "defined", parts, checkpoint_ms: 20, ..Self::straight(seed) };
+        vec![Self::straight(seed), watched, stopped, halted, shuffled, defined]
+    }
+
+    /// The views of the start and those that come later.
+    fn parted<'v>(&self, views: &'v [View]) -> (Vec<&'v View>, Vec<&'v View>) {
+        let come_later = self.parts.iter().any(|(_, then)| *then == Then::Define);
+        views.iter().partition(|v| !come_later || !self.late_views.contains(v.spec.name.as_str()))
+    }
+
+    /// True where something is computed beside the stream that the end has to wait for.
+    fn computes_history(&self) -> bool {
+        self.parts.iter().any(|(_, then)| matches!(then, Then::Define | Then::Backfill(_)))
     }
 }
 
@@ -113,6 +138,7 @@ pub(super) struct World {
 /// One engine at work.
 struct Running {
     intake: Intake,
+    control: Control,
     live: Arc<Live>,
     cancel: CancellationToken,
     halt: CancellationToken,
@@ -136,8 +162,9 @@ impl World {
         Self { ground, log: Arc::default(), tables: Arc::default(), checkpoints: Arc::default(), decoder, mutant }
     }
 
-    fn start(&self, views: &[View], config: &EngineConfig) -> Result<Running, String> {
+    fn start(&self, views: &[&View], config: &EngineConfig) -> Result<Running, String> {
         let (intake, receiver) = intake();
+        let (control, commands) = control();
         let (cancel, halt, live) = (CancellationToken::new(), CancellationToken::new(), Arc::new(Live::default()));
         let parts = EngineParts {
             config: config.clone(),
@@ -150,9 +177,9 @@ impl World {
             tables: self.tables.clone(),
             checkpoints: self.checkpoints.clone(),
             history: self.tables.clone(),
-            views: views.iter().map(super::copied).collect(),
+            views: views.iter().map(|v| super::copied(v)).collect(),
             compiler: self.ground.compiler.clone(),
-            commands: control().1,
+            commands,
             inventory: self.ground.dimensions.inventory.clone(),
             live: live.clone(),
             clock: Arc::new(ManualClock::at(WallTime(super::stream::DAY_MS))),
@@ -161,7 +188,7 @@ impl World {
         };
         let parts = Mutant::apply(self.mutant, parts);
         let handle = start(parts).map_err(|e| format!("the engine does not start: {e}"))?;
-        Ok(Running { intake, live, cancel, halt, handle })
+        Ok(Running { intake, control, live, cancel, halt, handle })
     }
 
     /// Runs the engine over the records by a schedule, waiting for repairs if any sample is `late`; what readers see at the end.
@@ -189,7 +216,8 @@ impl World {
         late: bool,
     ) -> Result<Arc<Live>, String> {
         let mut chance = Chance::new(schedule.seed);
-        let mut engine = self.start(views, config)?;
+        let (of_the_start, of_later) = schedule.parted(views);
+        let mut engine = self.start(&of_the_start, config)?;
         let mut done = 0;
         for (until, then) in &schedule.parts {
             let part = records.get(done..*until).unwrap_or_default();
@@ -205,17 +233,38 @@ impl World {
                         Err(error) if error.kind() != ErrorKind::Unavailable => return Err(format!("halted engine: {error}")),
                         _ => {}
                     }
-                    engine = self.start(views, config)?;
+                    engine = self.start(&of_the_start, config)?;
+                }
+                Then::Define => {
+                    for View { spec, .. } in &of_later {
+                        let define = Define { name: spec.name.clone(), sql: spec.sql.clone(), replace: false, origin: Origin::Statement };
+                        // One that reads another has to wait until that one's history is computed.
+                        while let Err(error) = engine.control.define(define.clone()).await {
+                            if error.kind() != ErrorKind::Unavailable {
+                                return Err(format!("{} cannot be defined: {error}", spec.name));
+                            }
+                            tokio::time::sleep(Duration::from_millis(2)).await;
+                        }
+                    }
+                }
+                Then::Backfill(_) if views.is_empty() => {}
+                Then::Backfill(place) => {
+                    let view = views[place % views.len()].spec.name.clone();
+                    // A view that is filled just now, or has no history of its own, says so.
+                    match engine.control.backfill(BackfillRange { view, from: EventTime(0), to: EventTime(i64::MAX / 2_000) }).await {
+                        Err(error) if error.kind() != ErrorKind::Invalid => return Err(format!("backfill: {error}")),
+                        _ => {}
+                    }
                 }
                 Then::Stop => {
                     engine.cancel.cancel();
                     engine.handle.join().await.map_err(|e| format!("stopped engine: {e}"))?;
-                    engine = self.start(views, config)?;
+                    engine = self.start(&of_the_start, config)?;
                 }
             }
         }
         self.deliver(&engine.intake, records.get(done..).unwrap_or_default(), schedule.overtaking.then_some(&mut chance)).await?;
-        if late {
+        if late || schedule.computes_history() {
             self.shown(&engine.live).await?;
         }
         engine.cancel.cancel();
@@ -254,7 +303,9 @@ impl World {
                 let next = status.logs.get(&LogName::first(topic).to_string()).map_or(Position(0), |l| l.next);
                 behind |= next < end;
             }
-            behind |= status.repair.waiting > 0 || status.repair.corrections > 0;
+            behind |= !status.recovered || status.repair.waiting > 0 || status.repair.corrections > 0;
+            behind |= status.backfills.values().any(|b| b.state == BackfillState::Running);
+            behind |= status.views.values().any(|v| v.generations.iter().any(|g| g.state == GenerationState::Filling && g.error.is_none()));
             if !behind {
                 return Ok(());
             }

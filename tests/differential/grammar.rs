@@ -15,8 +15,10 @@ pub(super) struct Written {
     floats: Vec<String>,
     /// A row that was there once stays, whatever comes later.
     lasting: bool,
-    /// Length of its windows, minutes.
+    /// Distance between its windows, minutes.
     minutes: i64,
+    /// They are longer than that.
+    overlapping: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +112,13 @@ pub(super) fn definitions(chance: &mut Chance) -> Vec<Written> {
         let input = chance.pick(&windowed).clone();
         out.push(fold(chance, format!("fold_{i}"), &input));
     }
+    for i in 0..chance.between(0, 3) {
+        let windowed: Vec<Written> = out.iter().filter(|w| w.kind == Kind::Windowed && !w.overlapping).cloned().collect();
+        if !windowed.is_empty() {
+            let input = chance.pick(&windowed).clone();
+            out.push(window_over(chance, format!("over_{i}"), &input));
+        }
+    }
     for i in 0..chance.between(1, 4) {
         let lasting: Vec<Written> = out.iter().filter(|w| w.lasting && w.kind != Kind::Snapshot).cloned().collect();
         if !lasting.is_empty() {
@@ -148,7 +157,7 @@ fn aggregates(chance: &mut Chance) -> Columns {
 }
 
 fn window(chance: &mut Chance, name: String) -> Written {
-    let minutes = *chance.pick(&WINDOWS);
+    let mut minutes = *chance.pick(&WINDOWS);
     let mut lasting = true;
     let mut groups: Vec<(String, String)> = vec![];
     for (column, expression, fixed) in chance.some(&GROUPS, 0, 2) {
@@ -175,9 +184,13 @@ fn window(chance: &mut Chance, name: String) -> Written {
         lasting &= holds_on;
     }
     let columns = aggregates(chance);
-    let start = match chance.one_in(4) {
-        true => format!("date_bin(INTERVAL '{minutes} minutes', p.window_start)"),
-        false => format!("tumble(p.window_start, INTERVAL '{minutes} minutes')"),
+    let (start, overlapping) = match chance.between(0, 5) {
+        0 => (format!("date_bin(INTERVAL '{minutes} minutes', p.window_start)"), false),
+        1 => {
+            minutes = minutes.min(10);
+            (format!("hop(p.window_start, INTERVAL '{minutes} minutes', INTERVAL '{} minutes')", minutes * chance.between(2, 5)), true)
+        }
+        _ => (format!("tumble(p.window_start, INTERVAL '{minutes} minutes')"), false),
     };
     let mut select: Vec<String> = groups.iter().map(|(column, expression)| format!("{expression} AS {column}")).collect();
     select.push(format!("{start} AS window_start"));
@@ -212,7 +225,37 @@ fn window(chance: &mut Chance, name: String) -> Written {
     }
     let key = keys.iter().map(String::as_str).chain(["window_start"]).collect::<Vec<_>>().join(", ");
     let sql = format!("CREATE MATERIALIZED VIEW {name} WITH (key = '{key}') AS {sql}");
-    Written { name, sql, kind: Kind::Windowed, keys, integers, floats, lasting, minutes }
+    Written { name, sql, kind: Kind::Windowed, keys, integers, floats, lasting, minutes, overlapping }
+}
+
+/// Windows over the rows of another view.
+fn window_over(chance: &mut Chance, name: String, input: &Written) -> Written {
+    let minutes = input.minutes * *chance.pick(&[1, 1, 2, 5]);
+    let keys = chance.some(&input.keys, 0, input.keys.len());
+    let mut select = keys.clone();
+    let start = format!("tumble(window_start, INTERVAL '{minutes} minutes')");
+    select.push(format!("{start} AS window_start"));
+    let (mut integers, mut floats) = (vec![], vec![]);
+    for i in 0..chance.between(1, 4) {
+        let n = chance.pick(&input.integers).clone();
+        let calls = [format!("SUM({n})"), "COUNT(*)".to_owned(), format!("MAX({n})"), format!("COUNT(*) FILTER (WHERE {n} > 2)")];
+        select.push(format!("{} AS n{i}", chance.pick(&calls)));
+        integers.push(format!("n{i}"));
+    }
+    if let (Some(x), true) = (input.floats.first(), chance.one_in(2)) {
+        select.push(format!("{}({x}) AS x0", chance.pick(&["SUM", "MIN", "MAX"])));
+        floats.push("x0".into());
+    }
+    let by: Vec<&str> = keys.iter().map(String::as_str).chain([start.as_str()]).collect();
+    let mut sql = format!("SELECT {} FROM {} GROUP BY {}", select.join(", "), input.name, by.join(", "));
+    let mut lasting = input.lasting;
+    if chance.one_in(4) {
+        sql.push_str(" HAVING COUNT(*) > 1");
+        lasting = false;
+    }
+    let key = keys.iter().map(String::as_str).chain(["window_start"]).collect::<Vec<_>>().join(", ");
+    let sql = format!("CREATE MATERIALIZED VIEW {name} WITH (key = '{key}') AS {sql}");
+    Written { name, sql, kind: Kind::Windowed, keys, integers, floats, lasting, minutes, overlapping: false }
 }
 
 fn keyed(chance: &mut Chance, name: String) -> Written {
@@ -259,7 +302,7 @@ fn keyed(chance: &mut Chance, name: String) -> Written {
     let by: Vec<&str> = groups.iter().map(|(_, expression)| *expression).collect();
     let sql = format!("CREATE MATERIALIZED VIEW {name} AS SELECT {} FROM events AS e{kept} GROUP BY {}", select.join(", "), by.join(", "));
     let keys = groups.iter().map(|(column, _)| (*column).to_owned()).collect();
-    Written { name, sql, kind: Kind::Keyed, keys, integers, floats: vec![], lasting: true, minutes: 0 }
+    Written { name, sql, kind: Kind::Keyed, keys, integers, floats: vec![], lasting: true, minutes: 0, overlapping: false }
 }
 
 fn fold(chance: &mut Chance, name: String, input: &Written) -> Written {
@@ -299,7 +342,17 @@ fn fold(chance: &mut Chance, name: String, input: &Written) -> Written {
     }
     let key = input.keys.iter().map(String::as_str).chain(["window_start"]).collect::<Vec<_>>().join(", ");
     let sql = format!("CREATE MATERIALIZED VIEW {name} WITH (key = '{key}', shape = 'fold') AS {sql}");
-    Written { name, sql, kind: Kind::Windowed, keys: input.keys.clone(), integers, floats, lasting, minutes: input.minutes }
+    Written {
+        name,
+        sql,
+        kind: Kind::Windowed,
+        keys: input.keys.clone(),
+        integers,
+        floats,
+        lasting,
+        minutes: input.minutes,
+        overlapping: input.overlapping,
+    }
 }
 
 fn snapshot(chance: &mut Chance, name: String, input: &Written) -> Written {
@@ -330,5 +383,5 @@ fn snapshot(chance: &mut Chance, name: String, input: &Written) -> Written {
         _ => (format!("SELECT {keys}, {n} AS n, {n} * 2 + 1 AS more, as_of() AS at FROM {}", input.name), keys.clone()),
     };
     let sql = format!("CREATE MATERIALIZED VIEW {name} WITH (key = '{key}', shape = 'snapshot') AS {select}");
-    Written { name, sql, kind: Kind::Snapshot, keys: vec![], integers: vec![], floats: vec![], lasting: false, minutes: 0 }
+    Written { name, sql, kind: Kind::Snapshot, keys: vec![], integers: vec![], floats: vec![], lasting: false, minutes: 0, overlapping: false }
 }

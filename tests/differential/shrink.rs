@@ -26,7 +26,8 @@ struct Shrinking<'s> {
     tries: usize,
 }
 
-fn inputs(view: &View) -> Vec<String> {
+/// The views whose rows a view reads.
+pub(super) fn inputs(view: &View) -> Vec<String> {
     match &view.program {
         Program::Fold(f) => vec![f.input.to_string()],
         Program::Snapshot(s) => s.inputs.iter().map(ToString::to_string).collect(),

@@ -279,6 +279,10 @@ impl Pipeline {
                     Outcome::Raw(_) => return Err(Error::internal("raw rows for a view")),
                 };
                 self.views.end_step();
+                if chosen.why == Why::Join {
+                    // Windows that completed meanwhile are given out with the next feed.
+                    self.fed = None;
+                }
                 self.propagate(&chosen, &of, &applied);
                 (chosen, (of, applied))
             }

@@ -154,12 +154,22 @@ impl Views {
     }
 
     fn compiled(&self, define: &Define, compiler: &dyn Compiler, generation: u64) -> Result<View> {
-        let view = compiler.compile(&define.sql, generation, &self.known())?;
+        let view = compiler.compile(&define.sql, generation, &self.known()).map_err(|error| self.or_wait(define, error))?;
         if view.spec.name != define.name {
             return Err(Error::invalid(format!("the statement defines {}, not {}", view.spec.name, define.name)));
         }
         check(&self.entries, &view)?;
         Ok(view)
+    }
+
+    /// A view that nobody can read yet is the likeliest reason why a statement that names it does not compile.
+    fn or_wait(&self, define: &Define, error: Error) -> Error {
+        let named = |name: &str| define.sql.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word.eq_ignore_ascii_case(name));
+        let unread = self.entries.iter().filter(|e| e.fill.is_some() && serving(&self.entries, &e.view.spec.name).is_none());
+        match unread.map(|e| &e.view.spec.name).find(|name| **name != define.name && named(name.as_str())) {
+            Some(name) => Error::unavailable(format!("view {name} is computing its history; define what reads it when it serves (SHOW VIEWS tells)")),
+            None => error,
+        }
     }
 
     fn may_change(&self, name: &TableName, origin: Origin) -> Result<()> {

@@ -272,8 +272,8 @@ impl Views {
             Program::Window(program) => {
                 let to = to.min(at.frontier?.0);
                 let (starts, until, _) = stretch(program, Some(done), to + program.window_ms - program.every_ms, Some(extent));
-                let starts: BTreeSet<i64> =
-                    starts.into_iter().filter(|s| *s < to && s + program.window_ms <= at.frontier.map_or(i64::MIN, |f| f.0)).collect();
+                let given = entry.given_out(program, at.frontier?.0);
+                let starts: BTreeSet<i64> = starts.into_iter().filter(|s| *s < to && s + program.window_ms <= given).collect();
                 if starts.is_empty() {
                     return None;
                 }
@@ -435,15 +435,24 @@ fn stretch(program: &WindowProgram, done: Option<i64>, to: i64, extent: Option<E
 }
 
 impl Entry {
+    /// Windows that end at or before this have given out their rows, or are history: a correction of later ones goes into their state.
+    fn given_out(&self, program: &WindowProgram, frontier: i64) -> i64 {
+        match &self.state {
+            State::Window(state) if program.window_ms > PANE_MS => state.done.unwrap_or(i64::MIN),
+            _ => frontier,
+        }
+    }
+
     /// Windows that rows of these times belong to: complete ones, and the buckets of those that are not.
     fn wanted(&self, program: &WindowProgram, times: impl Iterator<Item = i64>, frontier: i64) -> Wanted {
         let mut wanted = Wanted { until: frontier, ..Wanted::default() };
         let filled = self.fill.as_ref().map(|f| f.done_until.unwrap_or(i64::MIN));
         let joined = self.fill.as_ref().is_none_or(|f| f.joined);
         let to = self.fill.as_ref().map_or(i64::MIN, |f| f.to);
+        let given = self.given_out(program, frontier);
         for time in times {
             for start in windows_of(program, time) {
-                if start + program.window_ms > frontier {
+                if start + program.window_ms > given {
                     if joined && program.window_ms > PANE_MS {
                         wanted.buckets.insert(time - time.rem_euclid(program.every_ms));
                     }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct WindowState {
     /// By bucket: merged partial state of final rows that a window which is not complete still needs. Windows of one pane need none.
     pub(super) finals: BTreeMap<i64, RecordBatch>,
-    /// Windows that end at or before this were given out; only overlapping windows ask.
+    /// Windows that end at or before this were given out, or are history; windows of one pane do not ask.
     pub(super) done: Option<i64>,
     /// By pane (or bucket, over a view): partial state of rows that are not final.
     open: BTreeMap<i64, RecordBatch>,
