@@ -143,7 +143,7 @@ impl World {
         };
         (self.control, self.intake) = (control, sender);
         let engine: EngineHandle = start(parts).unwrap();
-        self.engine = Some(tokio::spawn(engine.join()));
+        self.engine = Some(tokio::runtime::Handle::current().spawn(engine.join()));
     }
 
     pub(super) async fn restart(&mut self) {

@@ -49,10 +49,8 @@ fn generations_repairs_and_backfills_are_told() {
     use afferent_engine::control::{BackfillId, BackfillRange, Origin};
     use afferent_engine::schema::TableName;
     use afferent_engine::status::{BackfillState, BackfillStatus, Difference, GenerationState};
-    let mut status = Status {
-        repair: RepairStatus { waiting: 3, oldest_waiting: at(30_000), repaired: 9, rounds: 2, corrections: 4, ..RepairStatus::default() },
-        ..Status::default()
-    };
+    let mut status =
+        Status { repair: RepairStatus { waiting: 3, oldest_waiting: at(30_000), repaired: 9, rounds: 2, corrections: 4 }, ..Status::default() };
     let generation = GenerationStatus {
         generation: 2,
         state: GenerationState::Filling,

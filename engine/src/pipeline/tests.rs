@@ -132,7 +132,7 @@ impl World {
                 let reached = status.logs.get("metrics/0").is_none_or(|l| l.next >= end);
                 status.recovered && reached && status.repair.waiting == 0
             };
-            let engine = tokio::spawn(handle.join());
+            let engine = tokio::runtime::Handle::current().spawn(handle.join());
             for waited in 0.. {
                 let view = live.view();
                 if settled(&view.status) {
