@@ -19,6 +19,7 @@ use crate::locale::Locale;
 use crate::wire::{self, Server};
 use crate::{shutdown, telemetry};
 use afferent_engine::clock::Clock;
+use afferent_queries::nesting::STACK_BYTES;
 use anyhow::{Context, bail};
 use client::Client;
 use play::{Played, Player};
@@ -55,7 +56,7 @@ pub fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     let folder = tempfile::Builder::new().prefix("afferent-demo-").tempdir().context("making a temporary folder")?;
     let config = configure(&args, folder.path())?;
     telemetry::start_logs(&config.telemetry);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("afferent").build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("afferent").thread_stack_size(STACK_BYTES).build()?;
     let exit = runtime.block_on(demo(config, args.once));
     runtime.shutdown_timeout(THREADS_WAIT);
     exit

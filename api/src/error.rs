@@ -88,9 +88,9 @@ impl From<Error> for ApiError {
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         match &error {
-            QueryError::Limit { limit, hint, .. } => {
+            QueryError::Limit { limit, .. } => {
                 let status = if *limit == "seconds_max" { StatusCode::REQUEST_TIMEOUT } else { StatusCode::PAYLOAD_TOO_LARGE };
-                Self::new(status, error.to_string()).hint(*hint)
+                Self::new(status, error.to_string())
             }
             QueryError::Busy { .. } => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
             QueryError::Statement(_) => Self::invalid(error.to_string()).hint("SHOW TABLES lists the relations, DESCRIBE name their columns"),

@@ -111,7 +111,7 @@ pub fn start(parts: EngineParts) -> Result<EngineHandle> {
         compiler: parts.compiler,
         working: None,
         rest_until: Instant::now(),
-        last_late_round: Instant::now(),
+        last_late_round: None,
         answers: vec![],
         answers_at_work: vec![],
         gap_since: None,
@@ -130,6 +130,7 @@ pub fn start(parts: EngineParts) -> Result<EngineHandle> {
     };
     std::thread::Builder::new()
         .name("engine".into())
+        .stack_size(STACK_BYTES)
         .spawn(run)
         .map_err(|e| Error::caused(ErrorKind::Internal, "the engine's thread cannot start", e))?;
     Ok(EngineHandle { done })
@@ -155,7 +156,8 @@ struct Engine {
     working: Option<past::Working>,
     /// Live work has the machine until then.
     rest_until: Instant,
-    last_late_round: Instant,
+    /// None yet: what waited through a restart has waited long enough.
+    last_late_round: Option<Instant>,
     /// Answers for the next checkpoint, and for the one at work.
     answers: Vec<past::Answer>,
     answers_at_work: Vec<past::Answer>,
@@ -190,6 +192,9 @@ const GAP_WAIT: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250
 
 /// Wait between tries of a checkpoint while the store is away; simulations bring it back at once.
 const RETRY_WAIT: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
+
+/// Stack of the engine's thread, bytes: it compiles views, whose plans nest. Only what is used takes memory.
+const STACK_BYTES: usize = 32 << 20;
 
 impl Engine {
     async fn run_until_halted(mut self, intake: mpsc::Receiver<Delivery>, commands: mpsc::Receiver<Command>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! View definitions as written: one `CREATE [MATERIALIZED] VIEW` statement per file. Not what they compile to.
 
 use crate::error::{Error, Result};
+use crate::nesting;
 use datafusion::sql::parser::{DFParser, Statement as Parsed};
 use datafusion::sql::sqlparser::ast::{CreateTableOptions, CreateView, Expr, Query, SetExpr, SqlOption, Statement, TableFactor, Value};
 use std::collections::BTreeSet;
@@ -86,6 +87,9 @@ impl Definition {
         let wrong = |problem: String| Error::definition(file, problem);
         if text.len() > DEFINITION_BYTES_MAX {
             return Err(wrong(format!("{} bytes: a definition may have {DEFINITION_BYTES_MAX}", text.len())));
+        }
+        if !nesting::is_bearable(text) {
+            return Err(wrong(format!("expressions nest deeper than {} levels; each operator of a chain is one", nesting::LEVELS_MAX)));
         }
         let mut statements = DFParser::parse_sql(text).map_err(|e| wrong(e.strip_backtrace()))?;
         let (Some(first), None) = (statements.pop_front(), statements.pop_front()) else {

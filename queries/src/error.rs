@@ -33,7 +33,9 @@ pub enum Error {
     #[error("{}", plain(.0))]
     Statement(#[source] Box<DataFusionError>),
     /// A statement that is not allowed here.
-    #[error("{0} is not allowed: this endpoint takes one SELECT, WITH, EXPLAIN, DESCRIBE or SHOW TABLES statement and changes nothing")]
+    #[error(
+        "{0} is not allowed: one statement is taken, SELECT, WITH, EXPLAIN, DESCRIBE or SHOW TABLES, which change nothing, or one that is about views: CREATE, DROP or ROLLBACK MATERIALIZED VIEW, SHOW VIEWS"
+    )]
     Forbidden(String),
     /// A query reached one of its limits.
     #[error("limit {limit} = {value} reached: {hint}")]

@@ -1,5 +1,6 @@
-//! The SQL functions beyond DataFusion's own, one file each, and their registration. Not `as_of()`: its instant belongs to whoever runs a plan.
+//! The SQL functions beyond DataFusion's own, and bounds of some of those, one file each, and their registration. Not `as_of()`: its instant belongs to whoever runs a plan.
 
+mod bounded;
 mod chronicle;
 mod scalar;
 
@@ -23,6 +24,7 @@ pub mod tumble;
 pub mod wilson;
 pub mod zone;
 
+pub(crate) use bounded::TAKEN_AWAY;
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
@@ -79,6 +81,7 @@ pub fn windows() -> Vec<WindowUDF> {
 /// # Errors
 /// Where a name cannot be registered.
 pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
+    bounded::bound(registry)?;
     for function in scalars() {
         registry.register_udf(Arc::new(function))?;
     }

@@ -8,6 +8,7 @@ pub mod explain;
 pub mod functions;
 pub mod inventory;
 pub mod metrics;
+pub mod nesting;
 pub mod plan;
 pub mod prices;
 pub mod run;

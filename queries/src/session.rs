@@ -15,6 +15,7 @@ use crate::dimensions::Dimensions;
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::metrics::Metric;
+use crate::nesting::STACK_BYTES;
 use crate::plan::{configure, shipped_plain};
 use crate::run::instant;
 use afferent_engine::live::{Live, ReadView};
@@ -82,6 +83,7 @@ impl SqlEngine {
         let pool = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(limits.threads.saturating_mul(limits.concurrent_max).min(POOL_THREADS_MAX))
             .thread_name("afferent-sql")
+            .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
             .map_err(|e| Error::Internal(format!("threads for queries: {e}")))?;
@@ -203,6 +205,9 @@ fn base_state(limits: &SqlLimits, runtime: Arc<RuntimeEnv>) -> Result<SessionSta
         .with_table_function_list(SessionStateDefaults::default_table_functions())
         .build();
     functions::register(&mut state).map_err(Error::statement)?;
+    for name in functions::TAKEN_AWAY {
+        state.deregister_udf(name).map_err(Error::statement)?;
+    }
     state.add_analyzer_rule(Arc::new(functions::hop::HopRule));
     Ok(state)
 }

@@ -4,6 +4,7 @@ use super::{Exit, ServeArgs};
 use crate::config::{self, Config, Document};
 use crate::wire::{self, Server};
 use crate::{shutdown, telemetry};
+use afferent_queries::nesting::STACK_BYTES;
 use afferent_storage::steps::Steps;
 use anyhow::Context as _;
 use std::io::Write as _;
@@ -32,7 +33,7 @@ pub fn run(args: &ServeArgs, steps: Steps) -> anyhow::Result<Exit> {
     }
     let config = Config::validate(&document)?;
     telemetry::start_logs(&config.telemetry);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("afferent").build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("afferent").thread_stack_size(STACK_BYTES).build()?;
     let exit = runtime.block_on(serve(config, steps));
     runtime.shutdown_timeout(THREADS_WAIT);
     exit

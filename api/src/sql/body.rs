@@ -14,13 +14,16 @@ use axum::http::{HeaderValue, Response};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bytes held back before the status line is sent.
 const HEAD_BYTES: usize = 256 * 1024;
 
 /// Values encoded on the async thread; more go to a blocking thread.
 const INLINE_VALUES_MAX: usize = 4096;
+
+/// How long an answer that breaks off waits for its last words to leave.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Rows still to come, and what is known about the answer already.
 pub(crate) struct Rows {
@@ -66,7 +69,11 @@ fn follow(head: Bytes, pump: Pump) -> impl futures::Stream<Item = Result<Bytes, 
                 Ok(bytes) => Some((Ok(Bytes::from(bytes)), Next::Pump(pump))),
                 Err(error) => Some((Ok(Bytes::from(pump.broken(&error))), Next::Fail(error))),
             },
-            Next::Fail(error) => Some((Err(error), Next::End)),
+            Next::Fail(error) => {
+                // A broken connection drops what was not sent yet: the last words go out first.
+                tokio::time::sleep(LAST_WORDS).await;
+                Some((Err(error), Next::End))
+            }
             Next::End => None,
         }
     });

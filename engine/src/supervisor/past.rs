@@ -47,14 +47,16 @@ impl Engine {
         }
         let late = self.pipeline.late.len();
         // Late samples come in crowds: a little patience spares many rounds.
-        let patient = late > 0 && late < LATE_CROWD && self.last_late_round.elapsed() < Duration::from_millis(self.config.repair_interval_ms);
+        let patient = late > 0
+            && late < LATE_CROWD
+            && self.last_late_round.is_some_and(|last| last.elapsed() < Duration::from_millis(self.config.repair_interval_ms));
         if patient && !self.pipeline.has_more_than_late() {
             return;
         }
         let files = self.live.view().files.clone();
         let Some(job) = self.pipeline.next_job(self.clock.now(), &self.history, &files, &self.writing) else { return };
         if matches!(job.purpose, Purpose::Late) {
-            self.last_late_round = Instant::now();
+            self.last_late_round = Some(Instant::now());
         }
         let (lake, step) = (job.lake, job.step);
         let done = self.writing.spawn_blocking(move || recompute::run(&lake, &step));

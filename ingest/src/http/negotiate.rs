@@ -27,6 +27,19 @@ pub(super) fn format(headers: &HeaderMap) -> Result<Format> {
     }
 }
 
+/// Refuses a webhook whose body is not plain.
+///
+/// # Errors
+/// `ContentEncoding`.
+pub(super) fn plain(headers: &HeaderMap) -> Result<()> {
+    match headers.get(CONTENT_ENCODING) {
+        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            Err(Error::ContentEncoding { found: String::from_utf8_lossy(value.as_bytes()).into_owned(), known: "webhooks are not compressed" })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Reads a media type with its parameters; those other than `proto` do not matter.
 fn of_type(value: &str) -> Option<Format> {
     let mut parts = value.split(';').map(str::trim);

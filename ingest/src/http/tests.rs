@@ -202,6 +202,9 @@ async fn unreadable_writes_are_refused_whole() {
         (V1, b"not snappy".to_vec(), 400),
         (V1, snappy(b"\xff\xff\xff\xff"), 400),
         (V2, snappy(b"\x22\x01x\x2a\x00"), 400),
+        // Each in the name of the other version.
+        (V2, good(), 400),
+        (V1, snappy(b"\x22\x00\x22\x01x\x2a\x00"), 400),
         (V1, vec![0xff, 0xff, 0xff, 0x7f, 0, 0], 413),
     ] {
         let answer = server.post("/api/v1/write", headers, &body).await;

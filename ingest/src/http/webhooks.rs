@@ -1,7 +1,7 @@
 //! `POST /api/v1/webhooks/...`: the doors for events. The payloads themselves are read by `webhook`.
 
 use super::intake::{body, count_rejects, count_request, decode, partial};
-use super::{IngestState, answer, sender};
+use super::{IngestState, answer, negotiate, sender};
 use crate::error::Result;
 use crate::metrics::Metric;
 use crate::webhook::WEBHOOK_BODY_BYTES_MAX;
@@ -56,6 +56,7 @@ async fn take(webhook: Webhook, state: &IngestState, request: Request) -> Result
         None => sender::user(&parts, &shared.config.write_tokens)?,
     };
     let source = sender::source(&parts, user)?;
+    negotiate::plain(&parts.headers)?;
     let bytes_max = shared.config.body_bytes_max.min(WEBHOOK_BODY_BYTES_MAX);
     let (bytes, mut hold) = body(shared, &parts.headers, stream, bytes_max).await?;
     metrics::counter!(Metric::BodyBytesIn.name(), "door" => webhook.name).increment(bytes.len() as u64);

@@ -34,6 +34,10 @@ pub(crate) fn decode(mut inflated: Vec<u8>, judge: Judge<'_>) -> Result<Outcome,
                 let metadata = metadata(walk.message()?)?;
                 builder.metadata(metadata)?;
             }
+            // Fields that only the other version has: its content type is wrong, and skipping them would acknowledge what is not taken.
+            other if matches!(other >> 3, 4 | 5) => {
+                return Err(Malformed { at: 0, wanted: "remote write 1.0, as the content type says, not 2.0" }.into());
+            }
             other => walk.skip(other, &[1, 3])?,
         }
     }

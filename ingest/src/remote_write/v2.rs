@@ -57,6 +57,10 @@ fn read_table(body: &[u8]) -> Result<(Symbols<'_>, Vec<Range<u32>>), Stop> {
                 let range = walk.range()?;
                 series.push(range.start as u32..range.end as u32);
             }
+            // Fields that only the other version has: its content type is wrong, and skipping them would acknowledge what is not taken.
+            other if matches!(other >> 3, 1..=3) => {
+                return Err(Malformed { at: 0, wanted: "remote write 2.0, as the content type says, not 1.0" }.into());
+            }
             other => walk.skip(other, &[4, 5])?,
         }
     }

@@ -37,6 +37,8 @@ pub(crate) fn configure(mut config: SessionConfig) -> SessionConfig {
     let options = config.options_mut();
     // Text is Utf8 everywhere: tables are described by plans, so two spellings of one type would be two schemas.
     options.sql_parser.map_string_types_to_utf8view = false;
+    // What a recursion holds is not counted against the memory of a query.
+    options.execution.enable_recursive_ctes = false;
     config
 }
 
@@ -71,6 +73,7 @@ impl Planner {
         let state = SessionStateBuilder::new_with_default_features().with_config(config).build();
         let mut context = SessionContext::new_with_state(state);
         functions::register(&mut context).map_err(Error::statement)?;
+        functions::TAKEN_AWAY.into_iter().for_each(|name| context.deregister_udf(name));
         context.add_analyzer_rule(Arc::new(functions::hop::HopRule));
         // This rule puts a second aggregation under COUNT(DISTINCT ...), which could not be merged in one step.
         context.remove_optimizer_rule("single_distinct_aggregation_to_group_by");

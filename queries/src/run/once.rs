@@ -27,6 +27,7 @@ pub async fn run_once(sql: &str, relations: Vec<(String, Vec<RecordBatch>)>, dim
     let select = Definition::parse("statement", sql).map(|d| d.select).unwrap_or_else(|_| sql.to_owned());
     let mut context = SessionContext::new_with_config(configure(SessionConfig::new()));
     functions::register(&mut context).map_err(Error::statement)?;
+    functions::TAKEN_AWAY.into_iter().for_each(|name| context.deregister_udf(name));
     context.add_analyzer_rule(Arc::new(functions::hop::HopRule));
     context.register_udf(instant::constant(Some(as_of.micros())));
     let mut given = relations;

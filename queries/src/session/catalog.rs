@@ -173,6 +173,10 @@ impl Relations {
             ROLLUP => Kind::Panes,
             _ => Kind::Public,
         };
+        if kind == Kind::Public && self.view.status.views.contains_key(name) {
+            let wait = format!("view {name} is computing its history, and nobody reads it before; SHOW VIEWS tells how far it is");
+            return Error::statement(DataFusionError::Plan(wait));
+        }
         let near = nearest(name, self.names(kind));
         if near.is_empty() {
             return Error::statement(cause);

@@ -2,6 +2,7 @@
 
 use crate::config::STATEMENT_BYTES_MAX;
 use crate::error::{Error, Result};
+use crate::nesting;
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 
@@ -13,6 +14,9 @@ pub(super) fn check(sql: &str) -> Result<Statement> {
     if sql.len() > STATEMENT_BYTES_MAX {
         return Err(Error::Limit { limit: "statement_bytes_max", value: STATEMENT_BYTES_MAX as u64, hint: "the statement is longer; shorten it" });
     }
+    if !nesting::is_bearable(sql) {
+        return Err(too_deep());
+    }
     let mut statements = DFParser::parse_sql(sql).map_err(Error::statement)?;
     match (statements.pop_front(), statements.len()) {
         (None, _) => Err(Error::Forbidden("an empty statement".to_owned())),
@@ -20,6 +24,11 @@ pub(super) fn check(sql: &str) -> Result<Statement> {
         (Some(statement), 0) => Err(Error::Forbidden(verb(&statement))),
         (Some(_), _) => Err(Error::Forbidden("more than one statement".to_owned())),
     }
+}
+
+fn too_deep() -> Error {
+    let hint = "expressions nest deeper: each operator of a chain is a level; a list of values goes into IN (...) or VALUES";
+    Error::Limit { limit: "levels_max", value: nesting::LEVELS_MAX as u64, hint }
 }
 
 fn reads(statement: &Statement) -> bool {

@@ -312,6 +312,26 @@ async fn errors_name_what_is_near() {
 }
 
 #[tokio::test]
+async fn what_would_take_the_process_down_is_refused() {
+    let engine = engine();
+    for (sql, limit) in [
+        (format!("SELECT {}", vec!["1"; 2_000].join("+")), "levels_max"),
+        (format!("SELECT * FROM samples WHERE {}", vec!["value = 0"; 2_000].join(" OR ")), "levels_max"),
+        ("SELECT repeat('x', 200000000)".to_owned(), "memory_bytes_max"),
+        ("SELECT lpad('x', 2000000000)".to_owned(), "memory_bytes_max"),
+        ("SELECT max(length(repeat('x', 200000 + CAST(value AS INT)))) FROM generate_series(1, 16000)".to_owned(), "memory_bytes_max"),
+    ] {
+        let error = rows(&engine, &sql).await.unwrap_err();
+        assert!(error.to_string().contains(limit), "{error}");
+    }
+    rows(&engine, "SELECT generate_series(1, 1000000000)").await.unwrap_err();
+    rows(&engine, "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 1000000) SELECT count(*) FROM t").await.unwrap_err();
+    let deep = rows(&engine, &format!("SELECT {}", vec!["1"; 900].join("+"))).await.unwrap();
+    assert_eq!(deep[0].num_rows(), 1);
+    rows(&engine, "SELECT repeat('=', 40), rpad('a', 10, '.'), lpad('7', 3, '0')").await.unwrap();
+}
+
+#[tokio::test]
 async fn nothing_but_reading_is_let_in() {
     let engine = engine();
     for sql in [

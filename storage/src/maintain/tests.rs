@@ -32,11 +32,15 @@ async fn lake(grace_s: u64) -> Lake {
 }
 
 async fn lake_with(config: MaintainConfig) -> Lake {
+    lake_on(config, Watch::machine(1)).await
+}
+
+async fn lake_on(config: MaintainConfig, watch: Watch) -> Lake {
     let (folder, store) = testing::store();
     let tables = DeltaTables::new(store.clone());
     tables.ensure(&schema::samples()).await.unwrap();
     let live = Arc::new(Live::default());
-    let maintainer = Maintainer::new(store.clone(), tables.clone(), live.clone(), config).unwrap();
+    let maintainer = Maintainer::on_watch(store.clone(), tables.clone(), live.clone(), config, watch).unwrap();
     Lake { folder, store, tables, live, maintainer }
 }
 
@@ -288,9 +292,9 @@ async fn a_read_that_was_planned_keeps_its_files() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dates_past_their_retention_go_in_one_commit() {
-    let lake =
-        lake_with(MaintainConfig { vacuum_grace_s: 0, retention_days: BTreeMap::from([("samples".to_owned(), 2)]), ..MaintainConfig::default() })
-            .await;
+    let config = MaintainConfig { vacuum_grace_s: 0, retention_days: BTreeMap::from([("samples".to_owned(), 2)]), ..MaintainConfig::default() };
+    let clock = Arc::new(afferent_engine::clock::ManualClock::at(WallTime(MIDNIGHT / 1000)));
+    let lake = lake_on(config, Watch::manual(clock)).await;
     let day = 86_400_000_000;
     for (epoch, days_ago) in (1..).zip([5, 4, 3, 2, 1, 0, 4]) {
         lake.publish(epoch, &testing::grid(MIDNIGHT - days_ago * day + epoch as i64, 2, 10)).await;
@@ -350,12 +354,7 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_load_that_ended_is_compacted_soon() {
     let clock = Arc::new(afferent_engine::clock::ManualClock::at(WallTime(MIDNIGHT / 1000)));
-    let (folder, store) = testing::store();
-    let (tables, live) = (DeltaTables::new(store.clone()), Arc::new(Live::default()));
-    tables.ensure(&schema::samples()).await.unwrap();
-    let config = MaintainConfig::default();
-    let maintainer = Maintainer::on_watch(store.clone(), tables.clone(), live.clone(), config, Watch::manual(clock.clone())).unwrap();
-    let lake = Lake { folder, store, tables, live, maintainer };
+    let lake = lake_on(MaintainConfig::default(), Watch::manual(clock.clone())).await;
     let cancel = CancellationToken::new();
     let mut intervals = 0;
     for epoch in 1..=7 {
