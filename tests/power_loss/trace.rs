@@ -50,7 +50,9 @@ impl Argument {
 pub(super) fn read(text: &str) -> Result<Vec<Call>> {
     let mut calls = Vec::new();
     let mut unfinished: HashMap<&str, (usize, i64, String)> = HashMap::new();
-    for (place, line) in text.lines().enumerate() {
+    // The recorder may have ended in the middle of its last line.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    for (place, line) in whole.lines().enumerate() {
         let Some((process, rest)) = line.split_once(char::is_whitespace) else { continue };
         let Some((time, rest)) = rest.trim_start().split_once(' ') else { continue };
         let time_us = micros(time).with_context(|| format!("line {place}: {}", short(line)))?;
