@@ -31,7 +31,7 @@ const START_MS_MAX: i64 = 15_000;
 
 /// Panes, and those that are not the aggregation of their samples. Without what is out of range: a pane counts finite values.
 const PANES_AGAINST_SAMPLES: &str = "
-SELECT count(*), count(*) FILTER (WHERE (p.n, p.low, p.high) IS DISTINCT FROM (s.n, s.low, s.high) OR abs(p.total - s.total) > 1e-9 * s.size)
+SELECT count(*), count(*) FILTER (WHERE ((p.n, p.low, p.high) IS DISTINCT FROM (s.n, s.low, s.high)) OR abs(p.total - s.total) > 1e-9 * s.size)
 FROM (SELECT series_id, window_start, count AS n, min AS low, max AS high, sum AS total FROM rollup_1m WHERE count > 0) AS p
 FULL JOIN (
   SELECT series_id, date_bin(INTERVAL '1 minute', time) AS window_start, count(*) AS n, min(value) AS low, max(value) AS high, sum(value) AS total,

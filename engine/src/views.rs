@@ -121,7 +121,8 @@ impl Views {
                         _ => rows.and_then(|rows| state.finalize(program, rows, frontier)),
                     }
                 }
-                (Program::Fold(program), State::Fold(fold)) => match fresh_of(before, &program.input) {
+                // While its history is computed a fold gives nothing out: the step that ends it takes what became final meanwhile.
+                (Program::Fold(program), State::Fold(fold)) if entry.fill.is_none() => match fresh_of(before, &program.input) {
                     Some(fresh) => advance(fold.as_mut(), fresh.clone()).map(|rows| vec![(rows, 0)]),
                     None => continue,
                 },
