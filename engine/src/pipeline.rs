@@ -11,12 +11,13 @@ mod view;
 
 use crate::cell::Cell;
 use crate::config::EngineConfig;
+use crate::control::{Define, Defined};
 use crate::error::Result;
 use crate::event::{Event, EventKind};
 use crate::log::{Decoded, DecodedBody, LogName, Position, Record, Reject, Topic};
 use crate::metrics::Metric;
 use crate::panes::Panes;
-use crate::query::{Inventory, View};
+use crate::query::{Compiler, Inventory, View};
 use crate::raw::{RawBuffer, RawChunk};
 use crate::recompute::DAY_MS;
 use crate::registry::{MetricInfo, Registry};
@@ -280,6 +281,12 @@ impl Pipeline {
         let (newest, received) = (self.as_of?, self.newest_received);
         let live = newest.0 >= received.0.saturating_sub(LOOKBACK_MS);
         Some(if live { newest.plus_ms(now.0.saturating_sub(received.0).max(0)) } else { newest })
+    }
+
+    /// Takes the definition of a view. What is final by now is its history: the views that were there have all of it before.
+    pub(crate) fn define(&mut self, define: &Define, compiler: &dyn Compiler, now: WallTime) -> Result<Defined> {
+        self.feed_views(now);
+        self.views.define(define, compiler, self.panes.frontier())
     }
 
     fn feed_views(&mut self, now: WallTime) {

@@ -165,11 +165,6 @@ impl Pipeline {
         }
     }
 
-    /// Panes before this are final.
-    pub(crate) fn frontier_time(&self) -> Option<EventTime> {
-        self.panes.frontier()
-    }
-
     /// The watermark, for gauges.
     pub(crate) fn watermark_time(&self) -> Option<EventTime> {
         self.watermark.current()

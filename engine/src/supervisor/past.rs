@@ -84,8 +84,7 @@ impl Engine {
     pub(super) fn command(&mut self, command: Command) {
         match command {
             Command::Define(define, tell) => {
-                let frontier = self.pipeline.frontier_time();
-                let done = self.pipeline.views.define(&define, self.compiler.as_ref(), frontier);
+                let done = self.pipeline.define(&define, self.compiler.as_ref(), self.clock.now());
                 let changed = done.as_ref().is_ok_and(|d| d.changed);
                 if changed {
                     self.pipeline.panes.touch_all();
