@@ -139,7 +139,8 @@ impl WindowState {
     /// The same over a view, all of whose rows that are not final are given.
     pub(super) fn tick_all(&mut self, program: &WindowProgram, rows: RowsByPane, watermark: Option<EventTime>) -> Result<bool> {
         let mut windows = std::mem::take(&mut self.stale);
-        windows.extend(self.open.keys().flat_map(|bucket| windows_of(program, *bucket)));
+        // A row that was shown may be gone, and its bucket with it.
+        windows.extend(self.provisional.keys().copied());
         self.open.clear();
         for (bucket, rows) in rows {
             self.open.insert(bucket, program.query.partial(&rows)?);
