@@ -25,6 +25,7 @@ use afferent_queries::definition::Definition;
 use afferent_queries::dimensions::Dimensions;
 use afferent_queries::plan::Compiler;
 use afferent_queries::run::once::run_once;
+use afferent_tests::sender::now_ms;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
@@ -333,7 +334,7 @@ async fn sets(seed: u64, cases: usize) -> Outcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_views_equal_one_plain_run() {
-    let seed = from_environment("AFFERENT_SEED").unwrap_or_else(|| Chance::new(u64::from(std::process::id())).next() ^ now_nanos());
+    let seed = from_environment("AFFERENT_SEED").unwrap_or_else(|| Chance::new(u64::from(std::process::id())).next() ^ now_ms() as u64);
     let cases = from_environment("AFFERENT_CASES").map_or(CASES, |n| n as usize);
     println!("AFFERENT_SEED={seed} AFFERENT_CASES={cases}");
     let started = Instant::now();
@@ -352,12 +353,6 @@ async fn random_views_equal_one_plain_run() {
         panic!("AFFERENT_SEED={seed}\n{told}");
     }
     assert!(refused * 10 <= total.defined, "the generator leaves the grammar:\n{}", total.refused.join("\n"));
-}
-
-/// The seed of a run is the one thing here that is taken from the machine.
-#[allow(clippy::disallowed_methods, reason = "a fresh seed for each run")]
-fn now_nanos() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
 }
 
 /// The first difference that shows a mutant; `None` where it survives.

@@ -4,7 +4,7 @@ use crate::program;
 use afferent_storage::steps::Step;
 use afferent_tests::door::Door;
 use afferent_tests::rows;
-use afferent_tests::server::Server;
+use afferent_tests::server::{Server, wait_for};
 use afferent_tests::wire;
 use std::fs;
 use std::io::Write;
@@ -125,15 +125,15 @@ fn fill_at(disk: &SmallDisk, step: Step) {
             }
         });
         let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wait_for(step, "the checkpoint to stand still", || server.status_line("State").is_some_and(|s| s.starts_with('T')));
+            wait_for(&format!("the checkpoint to stand still ({step})"), || server.status_line("State").is_some_and(|s| s.starts_with('T')));
             fill(&disk.0.join("ballast"));
             server.signal("CONT").unwrap();
-            wait_for(step, "a writer to be refused", || refused.load(Relaxed) > 0);
+            wait_for(&format!("a writer to be refused ({step})"), || refused.load(Relaxed) > 0);
             // The checkpoint tries again and again meanwhile.
             thread::sleep(Duration::from_secs(3));
             fs::remove_file(disk.0.join("ballast")).unwrap();
             let before = acknowledged.load(Relaxed);
-            wait_for(step, "writers to be taken again", || acknowledged.load(Relaxed) > before + 3);
+            wait_for(&format!("writers to be taken again ({step})"), || acknowledged.load(Relaxed) > before + 3);
         }));
         stop.store(true, Relaxed);
         played.unwrap_or_else(|panic| {
@@ -142,18 +142,10 @@ fn fill_at(disk: &SmallDisk, step: Step) {
         });
     });
     let wanted = i64::from(acknowledged.load(Relaxed)) * i64::from(SAMPLES);
-    wait_for(step, "every acknowledged sample", || count(&door) == wanted);
+    wait_for(&format!("every acknowledged sample ({step})"), || count(&door) == wanted);
     server.kill().unwrap();
     server.restart().unwrap();
     assert_eq!(count(&door), wanted, "{step}, after a kill");
-}
-
-fn wait_for(step: Step, what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !done() {
-        assert!(Instant::now() < deadline, "{step}: waited in vain for {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Takes all room there is.

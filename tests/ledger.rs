@@ -1,8 +1,9 @@
 //! Acknowledged means kept, once: senders with a memory, a server that is killed again and again, and every row compared at the end.
 
 use crate::program;
+use afferent_engine::sim::faults::Dice;
 use afferent_tests::panes;
-use afferent_tests::sender::{BODY_MS, Fleet, Random, SERIES, now_ms};
+use afferent_tests::sender::{BODY_MS, Fleet, SERIES, now_ms};
 use afferent_tests::server::Server;
 use afferent_tests::skip::soak_seconds;
 use std::thread;
@@ -50,7 +51,7 @@ fn every_acknowledged_sample_stands_exactly_once_through_kills() {
 }
 
 fn kill_at_random(server: &mut Server, seed: u64, seconds: u64) {
-    let mut random = Random::new(!seed);
+    let mut random = Dice::new(!seed);
     let share_ms = seconds * 1000 / (KILLS + 1);
     for _ in 0..KILLS {
         thread::sleep(Duration::from_millis(share_ms / 2 + random.below(share_ms)));

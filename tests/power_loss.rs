@@ -5,10 +5,12 @@ mod disk;
 mod trace;
 
 use crate::program;
+use afferent_engine::sim::faults::Dice;
+use afferent_engine::time::EventTime;
 use afferent_tests::door::Door;
 use afferent_tests::prometheus::installed;
 use afferent_tests::rows;
-use afferent_tests::sender::{Random, now_ms};
+use afferent_tests::sender::now_ms;
 use afferent_tests::server::Server;
 use afferent_tests::skip::skip;
 use afferent_tests::wire;
@@ -60,7 +62,7 @@ fn nothing_acknowledged_is_lost_with_the_power() {
     let trials = std::env::var("AFFERENT_TRIALS").ok().and_then(|n| n.parse().ok()).unwrap_or(TRIALS);
     let seed = now_ms() as u64;
     eprintln!("seed {seed}");
-    let mut random = Random::new(seed);
+    let mut random = Dice::new(seed);
     let (mut cuts, mut kept, mut calls) = (0, 0, 0);
     while cuts < trials {
         let folder = tempfile::tempdir().unwrap();
@@ -152,11 +154,11 @@ fn body(start_ms: i64, n: u64) -> Vec<u8> {
 
 fn event(start_ms: i64, n: u64) -> serde_json::Value {
     json!({"event_id": format!("e{n}"), "incident_id": format!("i{}", n / 2), "type": if n.is_multiple_of(2) { "opened" } else { "resolved" },
-        "occurred_at": afferent_tests::sender::rfc3339(start_ms + n as i64 * 1000), "actor": {"kind": "ai", "id": "x"}, "severity": "low", "service": "power"})
+        "occurred_at": EventTime(start_ms + n as i64 * 1000).to_string(), "actor": {"kind": "ai", "id": "x"}, "severity": "low", "service": "power"})
 }
 
 /// Cuts the power at some call, starts on what is left, and compares; says how much of what was acknowledged there was.
-fn trial(recording: &Recording, root: &Path, random: &mut Random) -> usize {
+fn trial(recording: &Recording, root: &Path, random: &mut Dice) -> usize {
     let first = recording.calls.iter().position(|call| call.began_us >= recording.from_us).expect("calls after the first acknowledgement");
     let cut = first + random.below((recording.calls.len() - first) as u64) as usize;
     let mut disk = Disk::new(root);

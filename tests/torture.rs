@@ -3,9 +3,10 @@
 mod views;
 
 use crate::program;
+use afferent_engine::sim::faults::Dice;
 use afferent_storage::steps::Step;
 use afferent_tests::panes;
-use afferent_tests::sender::{BODY_MS, Fleet, Random, SERIES, now_ms};
+use afferent_tests::sender::{BODY_MS, Fleet, SERIES, now_ms};
 use afferent_tests::server::Server;
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -93,7 +94,7 @@ fn what_was_acknowledged_is_stored_and_counted_once_through_kills_at_every_step(
 
 /// Ends one life after the other: each step so many times, at random in between.
 fn torture(server: &mut Server, seen: &mut Seen, seed: u64, times_each: usize, kills: usize) {
-    let mut random = Random::new(!seed);
+    let mut random = Dice::new(!seed);
     let steps = Step::ALL.into_iter().filter(|step| times_each > 1 || !LONG.contains(step));
     let mut ends: Vec<(End, usize)> = steps.flat_map(|step| std::iter::repeat_n((End::At(step), 1), times_each)).collect();
     let at_random = kills.saturating_sub(ends.len()).max(RANDOM_KILLS);
@@ -115,7 +116,7 @@ fn torture(server: &mut Server, seen: &mut Seen, seed: u64, times_each: usize, k
 }
 
 /// One life of the server; true where it ended as it should.
-fn live(server: &mut Server, seen: &mut Seen, end: End, random: &mut Random) -> bool {
+fn live(server: &mut Server, seen: &mut Seen, end: End, random: &mut Dice) -> bool {
     let nth = match end {
         End::AtRandom => 0,
         End::At(step) => 1 + random.below(often(step)),
@@ -166,7 +167,7 @@ fn often(step: Step) -> u64 {
     }
 }
 
-fn shuffle<T>(items: &mut [T], random: &mut Random) {
+fn shuffle<T>(items: &mut [T], random: &mut Dice) {
     for n in (1..items.len()).rev() {
         items.swap(n, random.below(n as u64 + 1) as usize);
     }

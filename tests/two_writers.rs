@@ -1,11 +1,12 @@
 //! Two processes that both believe to own one store: at most one of them gets its rows in, the other stops and says who was there first.
 
 use crate::program;
+use afferent_engine::sim::faults::Dice;
 use afferent_storage::steps::Step;
 use afferent_tests::door::Door;
 use afferent_tests::rows;
-use afferent_tests::sender::{Random, now_ms};
-use afferent_tests::server::Server;
+use afferent_tests::sender::now_ms;
+use afferent_tests::server::{Server, wait_for};
 use afferent_tests::wire;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -116,7 +117,7 @@ fn of_two_writers_on_one_store_one_stops_and_none_of_its_rows_stand() {
     let trials = std::env::var("AFFERENT_TRIALS").ok().and_then(|n| n.parse().ok()).unwrap_or(TRIALS);
     let seed = now_ms() as u64;
     eprintln!("seed {seed}");
-    let mut random = Random::new(seed);
+    let mut random = Dice::new(seed);
     let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
     for trial in 0..trials {
         let outcome = if trial % 5 == 4 { strangers(&mut random) } else { successor(&mut random) };
@@ -126,7 +127,7 @@ fn of_two_writers_on_one_store_one_stops_and_none_of_its_rows_stand() {
 }
 
 /// The second process takes over with a copy of the log of the first, which stands still and then goes on as if nothing had happened.
-fn successor(random: &mut Random) -> String {
+fn successor(random: &mut Dice) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (mut first, mut second) = (contender(folder.path(), "first"), contender(folder.path(), "second"));
     // Every third time it stands still anywhere, not at a step.
@@ -194,7 +195,7 @@ fn successor(random: &mut Random) -> String {
 }
 
 /// Two processes with logs of their own on a new store.
-fn strangers(random: &mut Random) -> String {
+fn strangers(random: &mut Dice) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (mut first, mut second) = (contender(folder.path(), "first"), contender(folder.path(), "second"));
     first.spawn().unwrap();
@@ -247,14 +248,6 @@ fn loser(first: &mut Server, second: &mut Server) -> bool {
         thread::sleep(Duration::from_millis(20));
     }
     panic!("both go on:\n{}\n\n{}", first.log(), second.log());
-}
-
-fn wait_for(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + WAIT;
-    while !done() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// The log as it lies there, without the store.

@@ -11,10 +11,12 @@ pub mod sql;
 use crate::config::ConfigError;
 use crate::import::Format;
 use afferent_engine::error::{Error, ErrorKind};
+use afferent_engine::query::STACK_BYTES;
 use afferent_storage::steps::Steps;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const ABOUT: &str = "Takes metrics (Prometheus remote write) and events (webhooks), computes SLOs, anomalies, cost and autonomy continuously by SQL, \
                      keeps everything exactly once, and answers in SQL, REST and cards.";
@@ -198,6 +200,17 @@ impl CommandLine {
     pub fn read() -> Self {
         Self::parse()
     }
+}
+
+/// How long the end waits for threads that still compute after everything was closed.
+const THREADS_WAIT: Duration = Duration::from_secs(2);
+
+/// Runs a server's whole life on threads that can plan statements.
+pub(crate) fn block_on(life: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("afferent").thread_stack_size(STACK_BYTES).build()?;
+    let exit = runtime.block_on(life);
+    runtime.shutdown_timeout(THREADS_WAIT);
+    exit
 }
 
 /// Runs a command and prints why it failed, if it did.

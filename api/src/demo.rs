@@ -13,13 +13,12 @@ mod seed;
 mod story;
 mod traffic;
 
-use crate::command::{DemoArgs, Exit};
+use crate::command::{DemoArgs, Exit, block_on};
 use crate::config::{Config, Document};
 use crate::locale::Locale;
 use crate::wire::{self, Server};
 use crate::{shutdown, telemetry};
 use afferent_engine::clock::Clock;
-use afferent_queries::nesting::STACK_BYTES;
 use anyhow::{Context, bail};
 use client::Client;
 use play::{Played, Player};
@@ -34,9 +33,6 @@ const BUSY_MIN: i64 = 90;
 
 /// How long the cards may take to be filled once the history is played.
 const CARDS_WAIT: Duration = Duration::from_secs(60);
-
-/// How long the end waits for threads that still compute after everything was closed.
-const THREADS_WAIT: Duration = Duration::from_secs(2);
 
 /// The files the server is given.
 const SERVICES: &str = include_str!("demo/services.yaml");
@@ -56,10 +52,7 @@ pub fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     let folder = tempfile::Builder::new().prefix("afferent-demo-").tempdir().context("making a temporary folder")?;
     let config = configure(&args, folder.path())?;
     telemetry::start_logs(&config.telemetry);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("afferent").thread_stack_size(STACK_BYTES).build()?;
-    let exit = runtime.block_on(demo(config, args.once));
-    runtime.shutdown_timeout(THREADS_WAIT);
-    exit
+    block_on(demo(config, args.once))
 }
 
 /// Writes the definition files and points a configuration at them.

@@ -177,6 +177,9 @@ pub trait SnapshotQuery: Send + Sync {
     fn evaluate(&self, inputs: &BTreeMap<TableName, Vec<RecordBatch>>, as_of: EventTime) -> Result<RecordBatch>;
 }
 
+/// Stack of every thread that parses or compiles statements, bytes: their expressions nest. Only what is used takes memory.
+pub const STACK_BYTES: usize = 32 << 20;
+
 /// Makes a view of a definition. The engine asks it when a view is defined while it runs, and again for each of those after a restart.
 pub trait Compiler: Send + Sync + 'static {
     /// Compiles `sql` as the given generation; `known` are the views it may read, in dependency order.

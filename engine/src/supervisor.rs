@@ -14,7 +14,7 @@ use crate::live::Live;
 use crate::log::{Decoder, LogName, LogReader, Position};
 use crate::metrics::Metric;
 use crate::pipeline::{Cut, LATE_WAITING_MAX, Pipeline, SlowRequest};
-use crate::query::{Compiler, Inventory, View};
+use crate::query::{Compiler, Inventory, STACK_BYTES, View};
 use crate::schema::{self, SAMPLES, TableName};
 use crate::table::{History, TableStore, Wanted};
 use std::collections::BTreeMap;
@@ -192,9 +192,6 @@ const GAP_WAIT: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250
 
 /// Wait between tries of a checkpoint while the store is away; simulations bring it back at once.
 const RETRY_WAIT: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
-
-/// Stack of the engine's thread, bytes: it compiles views, whose plans nest. Only what is used takes memory.
-const STACK_BYTES: usize = 32 << 20;
 
 impl Engine {
     async fn run_until_halted(mut self, intake: mpsc::Receiver<Delivery>, commands: mpsc::Receiver<Command>) -> Result<()> {

@@ -24,9 +24,9 @@ pub mod tumble;
 pub mod wilson;
 pub mod zone;
 
-pub(crate) use bounded::TAKEN_AWAY;
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use std::sync::Arc;
 
@@ -76,21 +76,22 @@ pub fn windows() -> Vec<WindowUDF> {
     ]
 }
 
-/// Makes every function known to a session (`&mut SessionContext` or `&mut SessionState`).
+/// Makes every function known to a session, with the rule that carries out `hop`, and takes away what has no bound.
 ///
 /// # Errors
 /// Where a name cannot be registered.
-pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
-    bounded::bound(registry)?;
+pub fn register(state: &mut SessionState) -> Result<()> {
+    bounded::bound(state)?;
     for function in scalars() {
-        registry.register_udf(Arc::new(function))?;
+        state.register_udf(Arc::new(function))?;
     }
     for function in aggregates() {
-        registry.register_udaf(Arc::new(function))?;
+        state.register_udaf(Arc::new(function))?;
     }
     for function in windows() {
-        registry.register_udwf(Arc::new(function))?;
+        state.register_udwf(Arc::new(function))?;
     }
+    state.add_analyzer_rule(Arc::new(hop::HopRule));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ pub mod explain;
 pub mod functions;
 pub mod inventory;
 pub mod metrics;
-pub mod nesting;
+mod nesting;
 pub mod plan;
 pub mod prices;
 pub mod run;

@@ -5,11 +5,9 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-/// Levels that a statement may have. `a + b + c` has two: each operator is above what stands before it.
+/// Levels that a statement may have. `a + b + c` has two: each operator is above what stands before it. Threads with [`afferent_engine::query::STACK_BYTES`]
+/// carry them with room to spare, in a debug build too.
 pub(crate) const LEVELS_MAX: usize = 1000;
-
-/// Stack of threads that parse and plan, bytes: [`LEVELS_MAX`] levels with room to spare, in a debug build too. Only what is used takes memory.
-pub const STACK_BYTES: usize = 32 << 20;
 
 /// True where the statement stays below [`LEVELS_MAX`]; what cannot be read at all is left to the parser, which says so.
 pub(crate) fn is_bearable(sql: &str) -> bool {

@@ -15,10 +15,10 @@ use crate::dimensions::Dimensions;
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::metrics::Metric;
-use crate::nesting::STACK_BYTES;
 use crate::plan::{configure, shipped_plain};
 use crate::run::instant;
 use afferent_engine::live::{Live, ReadView};
+use afferent_engine::query::STACK_BYTES;
 use afferent_engine::schema::TableDef;
 use answer::Sender;
 use catalog::{CATALOG, PUBLIC, Relations};
@@ -205,10 +205,6 @@ fn base_state(limits: &SqlLimits, runtime: Arc<RuntimeEnv>) -> Result<SessionSta
         .with_table_function_list(SessionStateDefaults::default_table_functions())
         .build();
     functions::register(&mut state).map_err(Error::statement)?;
-    for name in functions::TAKEN_AWAY {
-        state.deregister_udf(name).map_err(Error::statement)?;
-    }
-    state.add_analyzer_rule(Arc::new(functions::hop::HopRule));
     Ok(state)
 }
 

@@ -1,26 +1,24 @@
 //! Randomness from a seed: the same seed gives the same case on every machine.
 
-/// A stream of numbers (SplitMix64).
+use afferent_engine::sim::faults::Dice;
+
+/// Dice for what streams and views are made of.
 #[derive(Debug, Clone)]
-pub(crate) struct Chance(u64);
+pub(crate) struct Chance(Dice);
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Dice::new(seed))
     }
 
     /// A stream of its own for one part of a case, so that a change to one part leaves the others as they are.
     pub(crate) fn of(seed: u64, part: u64) -> Self {
-        let mut mixed = Self(seed ^ part.wrapping_mul(0xd6e8_feb8_6659_fd93));
-        Self(mixed.next())
+        let mut mixed = Dice::new(seed ^ part.wrapping_mul(0xd6e8_feb8_6659_fd93));
+        Self::new(mixed.next())
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next()
     }
 
     /// A number in `[low, high)`; `low` where that is empty.

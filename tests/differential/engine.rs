@@ -99,7 +99,7 @@ impl Schedule {
         let defined = Self { name: "defined", parts, checkpoint_ms: 20, ..Self::straight(seed) };
         let mut all = vec![Self::straight(seed), watched, stopped, halted, shuffled];
         // Still finds what is open (see the README's known gaps).
-        all.extend(std::env::var_os("AFFERENT_MID_STREAM").map(|_| defined));
+        all.extend(super::from_environment("AFFERENT_MID_STREAM").map(|_| defined));
         all
     }
 

@@ -3,7 +3,7 @@
 //! Stricter than file systems are: bytes are safe only after a sync of their file, a name only after a sync of its folder.
 
 use super::trace::Call;
-use afferent_tests::sender::Random;
+use afferent_engine::sim::faults::Dice;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -242,14 +242,14 @@ impl Disk {
     ///
     /// # Errors
     /// Where files cannot be written.
-    pub(super) fn after_power_loss(&self, to: &Path, luck: Option<&mut Random>) -> Result<usize> {
+    pub(super) fn after_power_loss(&self, to: &Path, luck: Option<&mut Dice>) -> Result<usize> {
         let mut written = 0;
         let mut luck = luck;
         self.restore(0, to, &mut luck, &mut written)?;
         Ok(written)
     }
 
-    fn restore(&self, node: Node, to: &Path, luck: &mut Option<&mut Random>, written: &mut usize) -> Result<()> {
+    fn restore(&self, node: Node, to: &Path, luck: &mut Option<&mut Dice>, written: &mut usize) -> Result<()> {
         match &self.things[node] {
             Thing::Folder(folder) => {
                 fs::create_dir_all(to)?;
@@ -296,7 +296,7 @@ impl Change {
     }
 
     /// The first part of a write.
-    fn cut(&self, random: &mut Random) -> Self {
+    fn cut(&self, random: &mut Dice) -> Self {
         match self {
             Self::Write { at, bytes } => Self::Write { at: *at, bytes: bytes[..random.below(bytes.len() as u64 + 1) as usize].to_vec() },
             other => other.clone(),

@@ -5,6 +5,8 @@ use crate::door::Door;
 use crate::ledger::{Key, Ledger};
 use crate::rows::{self, Cell};
 use crate::wire;
+use afferent_engine::sim::faults::Dice;
+use afferent_engine::time::EventTime;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -27,30 +29,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(30);
 
 /// Series of each metric that one sender sends.
 pub const SERIES: [(&str, usize); 3] = [("ledger", 50), ("http_requests_total", 6), ("up", 1)];
-
-/// A small random generator (xorshift64*), so that a failure names its seed.
-#[derive(Debug, Clone)]
-pub struct Random(u64);
-
-impl Random {
-    /// Any seed will do.
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// The next 64 bits.
-    pub fn bits(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// A number in `0..limit`.
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.bits() % limit
-    }
-}
 
 /// Milliseconds since 1970.
 ///
@@ -119,8 +97,8 @@ impl Fleet {
         })
     }
 
-    fn random(&self, n: usize) -> Random {
-        Random::new(self.seed.wrapping_add(n as u64 + 1))
+    fn random(&self, n: usize) -> Dice {
+        Dice::new(self.seed.wrapping_add(n as u64 + 1))
     }
 
     fn stopped(&self) -> bool {
@@ -201,7 +179,7 @@ impl Fleet {
 }
 
 /// Two samples of every series: most are counters that are reset at times, every tenth is a gauge.
-fn next_body(source: &str, time: i64, values: &mut [f64], random: &mut Random) -> (Vec<u8>, Vec<(Key, f64)>) {
+fn next_body(source: &str, time: i64, values: &mut [f64], random: &mut Dice) -> (Vec<u8>, Vec<(Key, f64)>) {
     let (mut series, mut samples) = (Vec::new(), Vec::new());
     let mut values = values.iter_mut();
     for (metric, count) in SERIES {
@@ -225,8 +203,8 @@ fn next_body(source: &str, time: i64, values: &mut [f64], random: &mut Random) -
 }
 
 /// An incident's step or a model call, with an id of its own.
-fn next_event(n: u64, start_ms: i64, random: &mut Random) -> (&'static str, String, Value) {
-    let at = rfc3339(start_ms + n as i64 * 1500);
+fn next_event(n: u64, start_ms: i64, random: &mut Dice) -> (&'static str, String, Value) {
+    let at = EventTime(start_ms + n as i64 * 1500).to_string();
     let id = format!("event-{n}");
     if n.is_multiple_of(3) {
         let (provider, model) = [("ollama", "llama3"), ("anthropic", "claude-sonnet-4-5")][random.below(2) as usize];
@@ -239,22 +217,6 @@ fn next_event(n: u64, start_ms: i64, random: &mut Random) -> (&'static str, Stri
     let body = json!({"event_id": id, "incident_id": format!("incident-{}", n / 3), "type": kind, "occurred_at": at,
         "actor": {"kind": actor, "id": "x"}, "severity": "high", "service": "shop", "source": "prometheus"});
     ("incidents", id, body)
-}
-
-/// Milliseconds as RFC 3339, without a date library (civil-from-days of the proleptic Gregorian calendar).
-pub fn rfc3339(ms: i64) -> String {
-    let (days, rest) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = doy - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    let (h, m, s, f) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{f:03}Z")
 }
 
 impl Sent {

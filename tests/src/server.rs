@@ -34,20 +34,28 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
+/// How long [`wait_for`] waits.
+const EVENT_WAIT: Duration = Duration::from_secs(60);
+
+/// Waits until something has happened.
+///
+/// # Panics
+/// When it does not within a minute.
+pub fn wait_for(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + EVENT_WAIT;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 impl Server {
     /// Starts the program on `folder` with a configuration file of this text, and waits until it is ready.
     ///
     /// # Errors
     /// When it ends or does not get ready; the end of its log is part of the error.
     pub fn start(program: &Path, folder: &Path, config: &str) -> Result<Self> {
-        let mut server = Self {
-            program: program.to_owned(),
-            folder: folder.to_owned(),
-            config: config.to_owned(),
-            port: free_port()?,
-            child: None,
-            flags: vec![],
-        };
+        let mut server = Self::prepared(program, folder, config, &[])?;
         server.spawn()?;
         server.wait_ready()?;
         Ok(server)

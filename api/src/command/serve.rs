@@ -1,17 +1,12 @@
 //! `afferent serve`: runs the server until it is told to stop, and says in plain words where it is and what to point at it.
 
-use super::{Exit, ServeArgs};
+use super::{Exit, ServeArgs, block_on};
 use crate::config::{self, Config, Document};
 use crate::wire::{self, Server};
 use crate::{shutdown, telemetry};
-use afferent_queries::nesting::STACK_BYTES;
 use afferent_storage::steps::Steps;
 use anyhow::Context as _;
 use std::io::Write as _;
-use std::time::Duration;
-
-/// How long the end waits for threads that still compute after everything was closed.
-const THREADS_WAIT: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 ///
@@ -33,10 +28,7 @@ pub fn run(args: &ServeArgs, steps: Steps) -> anyhow::Result<Exit> {
     }
     let config = Config::validate(&document)?;
     telemetry::start_logs(&config.telemetry);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("afferent").thread_stack_size(STACK_BYTES).build()?;
-    let exit = runtime.block_on(serve(config, steps));
-    runtime.shutdown_timeout(THREADS_WAIT);
-    exit
+    block_on(serve(config, steps))
 }
 
 async fn serve(config: Config, steps: Steps) -> anyhow::Result<Exit> {

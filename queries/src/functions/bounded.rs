@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::exec_err;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::SessionState;
 use datafusion::functions::{string, unicode};
 use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 use std::sync::Arc;
@@ -14,13 +15,16 @@ use std::sync::Arc;
 /// Bytes that one call, over all rows of a batch, may make.
 const MADE_BYTES_MAX: u64 = 64 << 20;
 
-/// Lists of any length out of a number: whoever makes a session takes them away.
-pub(crate) const TAKEN_AWAY: [&str; 4] = ["array_repeat", "array_resize", "range", "generate_series"];
+/// Lists of any length out of a number.
+const TAKEN_AWAY: [&str; 4] = ["array_repeat", "array_resize", "range", "generate_series"];
 
-/// Puts the bounded ones in place of the others.
-pub(super) fn bound(registry: &mut dyn FunctionRegistry) -> Result<()> {
+/// Puts the bounded ones in place of the others, and takes away what has no bound.
+pub(super) fn bound(state: &mut SessionState) -> Result<()> {
     for (inner, each) in [(string::repeat(), Each::Copies), (unicode::lpad(), Each::Characters), (unicode::rpad(), Each::Characters)] {
-        registry.register_udf(Arc::new(ScalarUDF::new_from_impl(Bounded { inner, each })))?;
+        state.register_udf(Arc::new(ScalarUDF::new_from_impl(Bounded { inner, each })))?;
+    }
+    for name in TAKEN_AWAY {
+        state.deregister_udf(name)?;
     }
     Ok(())
 }

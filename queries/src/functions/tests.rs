@@ -17,9 +17,8 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 pub(super) fn session() -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1);
     config.options_mut().sql_parser.map_string_types_to_utf8view = false;
-    let mut context = SessionContext::new_with_config(config);
-    register(&mut context).unwrap();
-    context.add_analyzer_rule(Arc::new(hop::HopRule));
+    let context = SessionContext::new_with_config(config);
+    register(&mut context.state_ref().write()).unwrap();
     context
 }
 

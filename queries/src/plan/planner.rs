@@ -70,11 +70,9 @@ impl Planner {
     pub(super) fn new(view: &str, dimensions: &Dimensions, known: &[ViewSpec], plain: &[Definition]) -> Result<Self> {
         let config = settings();
         let runner = Runner::new(config.clone())?;
-        let state = SessionStateBuilder::new_with_default_features().with_config(config).build();
-        let mut context = SessionContext::new_with_state(state);
-        functions::register(&mut context).map_err(Error::statement)?;
-        functions::TAKEN_AWAY.into_iter().for_each(|name| context.deregister_udf(name));
-        context.add_analyzer_rule(Arc::new(functions::hop::HopRule));
+        let mut state = SessionStateBuilder::new_with_default_features().with_config(config).build();
+        functions::register(&mut state).map_err(Error::statement)?;
+        let context = SessionContext::new_with_state(state);
         // This rule puts a second aggregation under COUNT(DISTINCT ...), which could not be merged in one step.
         context.remove_optimizer_rule("single_distinct_aggregation_to_group_by");
         let instant = Instant::default();

@@ -25,10 +25,8 @@ use std::sync::Arc;
 /// As the statement is wrong or fails.
 pub async fn run_once(sql: &str, relations: Vec<(String, Vec<RecordBatch>)>, dimensions: &Dimensions, as_of: EventTime) -> Result<Vec<RecordBatch>> {
     let select = Definition::parse("statement", sql).map(|d| d.select).unwrap_or_else(|_| sql.to_owned());
-    let mut context = SessionContext::new_with_config(configure(SessionConfig::new()));
-    functions::register(&mut context).map_err(Error::statement)?;
-    functions::TAKEN_AWAY.into_iter().for_each(|name| context.deregister_udf(name));
-    context.add_analyzer_rule(Arc::new(functions::hop::HopRule));
+    let context = SessionContext::new_with_config(configure(SessionConfig::new()));
+    functions::register(&mut context.state_ref().write()).map_err(Error::statement)?;
     context.register_udf(instant::constant(Some(as_of.micros())));
     let mut given = relations;
     for (name, rows) in dimensions.relations() {

@@ -31,8 +31,8 @@ const ALL: &str = "SELECT sequence % 3 AS key, incident_story(time, sequence, ki
 fn split(rows: &[Row], partitions: usize) -> Vec<Vec<String>> {
     let mut config = SessionConfig::new().with_target_partitions(partitions);
     config.options_mut().sql_parser.map_string_types_to_utf8view = false;
-    let mut context = SessionContext::new_with_config(config);
-    super::register(&mut context).unwrap();
+    let context = SessionContext::new_with_config(config);
+    super::register(&mut context.state_ref().write()).unwrap();
     let parts: Vec<Vec<RecordBatch>> =
         (0..partitions).map(|p| vec![batch(&rows.iter().skip(p).step_by(partitions).cloned().collect::<Vec<_>>())]).collect();
     context.register_table("t", Arc::new(MemTable::try_new(parts[0][0].schema(), parts).unwrap())).unwrap();
