@@ -39,7 +39,7 @@ use stream::Stream;
 use tokio::task::JoinSet;
 
 /// Cases of a run where `AFFERENT_CASES` does not say otherwise.
-const CASES: usize = 500;
+const CASES: usize = 2_000;
 
 /// Streams that one set of views is run over.
 const STREAMS: u64 = 4;

@@ -159,3 +159,16 @@ async fn a_view_defined_later_equals_one_that_was_there_and_a_new_generation_rep
     let hours_of_h1 = world.rows("hours").iter().filter(|r| r.contains("host=h1")).count();
     assert!(hours_of_h1 as i64 >= 400 * MINUTE / HOUR, "{hours_of_h1} hours");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_computed_of_the_past_is_written_though_nothing_comes_any_more() {
+    let mut world = World::new().await;
+    live(&mut world, "a", "h1", 0..200);
+    world.settled().await;
+    world.define("late_hour", world::HOURS, false).await;
+    world.served("late_hour", 1).await;
+    assert_eq!(world.rows("late_hour"), world.rows("hours"));
+    let complete = world.written("hours").await;
+    assert!(!complete.is_empty());
+    assert_eq!(world.written("late_hour").await, complete, "the windows that are complete stand in the lake");
+}

@@ -76,6 +76,10 @@ pub struct Pipeline {
     news: BTreeSet<u32>,
     outbox: Outbox,
     in_flight: Option<InFlight>,
+    /// The past was computed again since the last tick, so readers do not see all of it yet.
+    unshown: bool,
+    /// The same since the last cut.
+    unsaved: bool,
     /// Closed panes as the last checkpoint has them; sharing the cells makes a change visible as another allocation.
     pub(crate) saved_panes: BTreeMap<i64, Arc<Vec<(u32, Cell)>>>,
     open_panes: BTreeMap<i64, Arc<view::OpenPane>>,
@@ -120,6 +124,8 @@ impl Pipeline {
             news: BTreeSet::new(),
             outbox: Outbox::default(),
             in_flight: None,
+            unshown: false,
+            unsaved: false,
             saved_panes: BTreeMap::new(),
             open_panes: BTreeMap::new(),
             shown_metrics: (0, Arc::default()),
@@ -305,6 +311,7 @@ impl Pipeline {
         let dirty = self.panes.take_dirty();
         let at = self.instants(now);
         self.views.tick(&dirty, &mut self.panes, &self.registry, at);
+        self.unshown = false;
         for start in dirty {
             match view::OpenPane::of(start, &self.panes, &self.registry) {
                 Some(pane) => self.open_panes.insert(start, Arc::new(pane)),
@@ -328,7 +335,7 @@ impl Pipeline {
 
     /// True where a cut would write something.
     pub(crate) fn has_news(&self) -> bool {
-        !self.raw.is_empty() || !self.rollup.is_empty() || !self.outbox.is_empty() || !self.news.is_empty()
+        self.unsaved || !self.raw.is_empty() || !self.rollup.is_empty() || !self.outbox.is_empty() || !self.news.is_empty()
     }
 
     /// The registry's metrics, shared with readers and copied only when they changed.

@@ -7,7 +7,7 @@ use afferent_engine::config::EngineConfig;
 use afferent_engine::control::{Control, Define, Origin, control};
 use afferent_engine::error::Result;
 use afferent_engine::intake::{Delivery, Intake, intake};
-use afferent_engine::live::{Live, LiveFilter};
+use afferent_engine::live::{Live, LiveFilter, ViewInfo};
 use afferent_engine::log::{Decoded, DecodedBody, Decoder, Format, LogName, LogReader, LogWriter, Record, Topic};
 use afferent_engine::query::LabelInventory;
 use afferent_engine::sample::{SampleBatch, SeriesSlice};
@@ -21,7 +21,7 @@ use afferent_queries::dimensions::Dimensions;
 use afferent_queries::plan::Statements;
 use afferent_queries::run::once::run_once;
 use arrow::array::AsArray;
-use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -67,6 +67,12 @@ impl Decoder for JsonBodies {
         }
         Ok(Decoded { body: DecodedBody::Samples(batch), rejects: vec![] })
     }
+}
+
+/// A view's columns without the envelope.
+fn own_columns(info: &ViewInfo) -> SchemaRef {
+    let own = info.schema.fields().len() - schema::view_envelope().len();
+    Arc::new(info.schema.project(&(0..own).collect::<Vec<_>>()).unwrap())
 }
 
 pub(super) struct World {
@@ -233,12 +239,24 @@ impl World {
     /// Rows of a view as readers see them, final and provisional.
     pub(super) fn rows(&self, view: &str) -> Vec<String> {
         let info = self.live.view().views[&TableName::new(view)].clone();
-        let own = info.schema.fields().len() - schema::view_envelope().len();
-        let columns = Arc::new(info.schema.project(&(0..own).collect::<Vec<_>>()).unwrap());
-        rows::newest(&self.table(&info.table), &info.key, &columns)
+        rows::newest(&self.table(&info.table), &info.key, &own_columns(&info))
     }
 
-    /// The same by one plain run over the accepted rows.
+    /// Its rows that are written, once there are any; none where that takes longer than some checkpoints.
+    pub(super) async fn written(&self, view: &str) -> Vec<String> {
+        let info = self.live.view().views[&TableName::new(view)].clone();
+        for _ in 0..100 {
+            let files = self.live.view().files.get(&info.table).cloned();
+            let rows = files.map(|f| self.tables.rows(&f)).unwrap_or_default();
+            if !rows.is_empty() {
+                return rows::newest(&rows, &info.key, &own_columns(&info));
+            }
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+        vec![]
+    }
+
+    /// The same as [`Self::rows`] by one plain run over the accepted rows.
     pub(super) async fn plain(&self) -> BTreeMap<String, Vec<String>> {
         let dimensions = Dimensions::load(None, None, None).unwrap();
         let as_of = self.live.view().status.as_of.unwrap_or(EventTime(0));
@@ -248,8 +266,7 @@ impl World {
         let order = self.definitions.iter().filter(|(n, _)| *n == "minutes").chain(self.definitions.iter().filter(|(n, _)| *n != "minutes"));
         for (name, sql) in order {
             let info = self.live.view().views[&TableName::new(name)].clone();
-            let own = info.schema.fields().len() - schema::view_envelope().len();
-            let columns = Arc::new(info.schema.project(&(0..own).collect::<Vec<_>>()).unwrap());
+            let columns = own_columns(&info);
             let result = run_once(sql, relations.clone(), &dimensions, as_of).await.unwrap();
             out.insert(name.clone(), rows::plain(&result, &columns));
             relations.push((name.clone(), if result.is_empty() { vec![RecordBatch::new_empty(columns)] } else { result }));

@@ -284,6 +284,7 @@ impl Pipeline {
                     self.fed = None;
                 }
                 self.propagate(&chosen, &of, &applied);
+                (self.unshown, self.unsaved) = (true, true);
                 (chosen, (of, applied))
             }
             (Purpose::Late, _) => return Err(Error::internal("a view's rows for late samples")),
@@ -297,6 +298,10 @@ impl Pipeline {
             backfill.done = backfill.done.max(*until).min(backfill.to);
             backfill.rows_read += applied.rows_read;
             backfill.rows_written += applied.rows_written;
+        }
+        if matches!(chosen.why, Why::Fill { last: true, .. }) {
+            // A view that serves has all of its rows.
+            self.tick(now);
         }
         Ok(())
     }
@@ -414,7 +419,7 @@ impl Pipeline {
     pub(crate) fn repair_status(&self) -> RepairStatus {
         RepairStatus {
             waiting: self.late.len(),
-            corrections: self.corrections(),
+            corrections: self.corrections() + usize::from(self.unshown),
             oldest_waiting: self.late.oldest().map(EventTime),
             repaired: self.late.repaired,
             rounds: u64::try_from(self.late.rounds).unwrap_or_default(),

@@ -65,6 +65,7 @@ impl Pipeline {
             return Err(Error::internal("a cut needs out-of-order samples resolved and no other cut in flight"));
         }
         self.tick(now);
+        self.unsaved = false;
         let directory = self.registry.directory();
         let chunks = self.raw.take();
         let mut tables: Vec<(TableDef, MakeRows)> = vec![];
