@@ -10,6 +10,7 @@ mod lateness;
 mod ledger;
 mod power_loss;
 mod prometheus;
+mod questions;
 mod readers;
 mod run_time;
 mod scenario;
