@@ -2,6 +2,7 @@
 
 mod bounded;
 mod chronicle;
+mod joined;
 mod scalar;
 
 pub mod burn;

@@ -320,6 +320,11 @@ async fn what_would_take_the_process_down_is_refused() {
         ("SELECT repeat('x', 200000000)".to_owned(), "memory_bytes_max"),
         ("SELECT lpad('x', 2000000000)".to_owned(), "memory_bytes_max"),
         ("SELECT max(length(repeat('x', 200000 + CAST(value AS INT)))) FROM generate_series(1, 16000)".to_owned(), "memory_bytes_max"),
+        ("SELECT length(replace(repeat('a', 1000000), 'a', repeat('b', 100000)))".to_owned(), "memory_bytes_max"),
+        ("SELECT length(regexp_replace(repeat('a', 1000000), 'a', repeat('b', 100000), 'g'))".to_owned(), "memory_bytes_max"),
+        (format!("SELECT length({})", vec!["repeat('a', 1000000)"; 20].join("||")), "memory_bytes_max"),
+        (format!("SELECT length(concat({}))", vec!["repeat('a', 1000000)"; 20].join(",")), "memory_bytes_max"),
+        (format!("SELECT length(concat_ws({}))", vec!["repeat('a', 1000000)"; 20].join(",")), "memory_bytes_max"),
     ] {
         let error = rows(&engine, &sql).await.unwrap_err();
         assert!(error.to_string().contains(limit), "{error}");
@@ -329,6 +334,19 @@ async fn what_would_take_the_process_down_is_refused() {
     let deep = rows(&engine, &format!("SELECT {}", vec!["1"; 900].join("+"))).await.unwrap();
     assert_eq!(deep[0].num_rows(), 1);
     rows(&engine, "SELECT repeat('=', 40), rpad('a', 10, '.'), lpad('7', 3, '0')").await.unwrap();
+    // What could make much and makes little goes through, in parts.
+    let sql = "SELECT sum(length(replace(repeat('ab', 1000), 'x' || CAST(value AS VARCHAR), repeat('c', 20)))) AS n FROM generate_series(1, 2000)";
+    let made = rows(&engine, sql).await.unwrap();
+    assert_eq!(made[0].column(0).as_primitive::<Int64Type>().value(0), 4_000_000);
+    let texts = rows(
+        &engine,
+        "SELECT 'a' || 1 || NULL AS none, 'a' || 1 || 'b' AS three, concat('a', NULL, 2) AS two, 'x' || value AS of_rows FROM generate_series(7, 7)",
+    )
+    .await
+    .unwrap();
+    let texts: Vec<Option<String>> =
+        texts[0].columns().iter().map(|c| c.is_valid(0).then(|| arrow::util::display::array_value_to_string(c, 0).unwrap())).collect();
+    assert_eq!(texts, [None, Some("a1b".to_owned()), Some("a2".to_owned()), Some("x7".to_owned())]);
 }
 
 #[tokio::test]
