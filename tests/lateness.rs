@@ -172,3 +172,25 @@ async fn what_is_computed_of_the_past_is_written_though_nothing_comes_any_more()
     assert!(!complete.is_empty());
     assert_eq!(world.written("late_hour").await, complete, "the windows that are complete stand in the lake");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_is_dropped_and_defined_again_has_nothing_of_the_one_before() {
+    let mut world = World::new().await;
+    live(&mut world, "a", "h1", 0..200);
+    world.settled().await;
+    for (generation, sql) in [
+        (1, world::HOURS.to_owned()),
+        (2, world::HOURS.replace("'1 hour'", "'30 minutes'")),
+        (3, world::HOURS.replace("SUM(count)", "SUM(count) * 2")),
+    ] {
+        world.define("again", &sql, false).await;
+        world.served("again", generation).await;
+        exact(&mut world, "defined again").await;
+        assert!(!world.written("again").await.is_empty());
+        world.drop_view("again").await;
+        if generation == 2 {
+            world.restart().await;
+        }
+    }
+    exact(&mut world, "dropped").await;
+}

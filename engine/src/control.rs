@@ -116,7 +116,7 @@ impl Control {
         self.ask(|tell| Command::Define(define, tell)).await
     }
 
-    /// Removes a view; its table stays in the lake until retention takes it.
+    /// Removes a view; its table goes from the lake a while later.
     ///
     /// # Errors
     /// `Invalid` where there is none, other views read it, or it comes with the program.

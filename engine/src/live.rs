@@ -5,7 +5,7 @@ use crate::status::Status;
 use crate::table::TableFiles;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -41,6 +41,8 @@ pub struct ReadView {
     pub views: BTreeMap<TableName, ViewInfo>,
     /// Metrics seen, each with its label names, for the schemas `metrics` and `rollup`.
     pub metrics: Arc<BTreeMap<String, Arc<[String]>>>,
+    /// Tables of views and generations that are gone for good: no checkpoint that a start would read has them.
+    pub forgotten: Arc<BTreeSet<TableName>>,
     /// Watermarks, lags and counts.
     pub status: Arc<Status>,
 }

@@ -23,7 +23,7 @@ use crate::recompute::DAY_MS;
 use crate::registry::{MetricInfo, Registry};
 use crate::retries::{SeenBodies, SeenEvents};
 use crate::rows::{DeadRow, EventRow, Origin, PaneRow};
-use crate::schema;
+use crate::schema::{self, TableName};
 use crate::status::SourceStatus;
 use crate::time::{EventTime, LOOKBACK_MS, WallTime};
 use crate::views::{FinalPanes, Instants, Views};
@@ -76,6 +76,8 @@ pub struct Pipeline {
     news: BTreeSet<u32>,
     outbox: Outbox,
     in_flight: Option<InFlight>,
+    /// Tables of generations that a published checkpoint has no more.
+    pub(crate) forgotten: Arc<BTreeSet<TableName>>,
     /// The past was computed again since the last tick, so readers do not see all of it yet.
     unshown: bool,
     /// The same since the last cut.
@@ -124,6 +126,7 @@ impl Pipeline {
             news: BTreeSet::new(),
             outbox: Outbox::default(),
             in_flight: None,
+            forgotten: Arc::default(),
             unshown: false,
             unsaved: false,
             saved_panes: BTreeMap::new(),

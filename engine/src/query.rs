@@ -38,8 +38,13 @@ pub struct ViewSpec {
 impl ViewSpec {
     /// The table its rows lie in: the view's name, and for later generations the number with it, so that two generations never mix.
     pub fn table(&self) -> TableName {
-        if self.generation <= 1 { self.name.clone() } else { TableName::new(&format!("{}__g{}", self.name, self.generation)) }
+        generation_table(&self.name, self.generation)
     }
+}
+
+/// The table of a view's generation, see [`ViewSpec::table`].
+pub(crate) fn generation_table(name: &TableName, generation: u64) -> TableName {
+    if generation <= 1 { name.clone() } else { TableName::new(&format!("{name}__g{generation}")) }
 }
 
 /// How a view computes.

@@ -11,6 +11,7 @@ use crate::query::Compiler;
 use crate::registry::Target;
 use crate::status::SourceStatus;
 use crate::time::{EventTime, WallTime};
+use crate::views::tables_of;
 use crate::watermark::SourceClock;
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, Int64Array, StringArray};
 use arrow::datatypes::Int64Type;
@@ -107,6 +108,8 @@ impl Pipeline {
         parts.push(StatePart { name: "late.arrow".into(), content: PartContent::Bytes(late) });
         let kept = serde_json::to_vec(&self.views.kept()).map_err(|e| Error::caused(ErrorKind::Internal, "state of definitions", e))?;
         parts.push(StatePart { name: "views.json".into(), content: PartContent::Bytes(kept.into()) });
+        let gone = serde_json::to_vec(self.views.gone()).map_err(|e| Error::caused(ErrorKind::Internal, "state of definitions", e))?;
+        parts.push(StatePart { name: "gone.json".into(), content: PartContent::Bytes(gone.into()) });
         for (name, bytes) in self.views.save()? {
             parts.push(StatePart { name: format!("view-{name}"), content: PartContent::Bytes(bytes) });
         }
@@ -130,6 +133,11 @@ impl Pipeline {
         if let Some(kept) = parts.get("views.json") {
             let kept = serde_json::from_slice(kept).map_err(|e| Error::caused(ErrorKind::Corrupt, "the state's definitions cannot be read", e))?;
             self.views.restore(kept, compiler, scalars.frontier);
+        }
+        if let Some(gone) = parts.get("gone.json") {
+            let gone = serde_json::from_slice(gone).map_err(|e| Error::caused(ErrorKind::Corrupt, "the state's definitions cannot be read", e))?;
+            self.views.restore_gone(gone);
+            self.forgotten = Arc::new(tables_of(self.views.gone()));
         }
         for batch in decode_batches(part("evicted.arrow")?)? {
             int_column(&batch, "id")?.values().iter().for_each(|id| self.registry.restore_evicted(*id));

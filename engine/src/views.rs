@@ -26,6 +26,7 @@ use std::sync::Arc;
 pub(crate) use entry::Fill;
 use entry::{Entry, Recent, State, TickWork, newest_window, serving};
 pub use envelope::{Envelope, with_envelope};
+pub(crate) use generations::{Gone, tables_of};
 use input::PaneInput;
 pub(crate) use past::{Applied, Chosen, Extent, Touched, Why};
 pub(crate) use window::window_starts as window_start_column;
@@ -44,6 +45,7 @@ pub struct Views {
     entries: Vec<Entry>,
     input: PaneInput,
     finalized: bool,
+    gone: Gone,
 }
 
 /// Instants a tick works with.
@@ -75,7 +77,7 @@ impl Views {
             check(&entries, &view)?;
             entries.push(Entry::new(Arc::new(view), Origin::Shipped)?);
         }
-        Ok(Self { entries, input: PaneInput::default(), finalized: false })
+        Ok(Self { entries, input: PaneInput::default(), finalized: false, gone: Gone::new() })
     }
 
     /// Definitions and full schemas of the views that readers see, in order.

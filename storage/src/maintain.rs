@@ -78,6 +78,8 @@ pub struct Maintainer {
 struct Memory {
     unreferenced: vacuum::Unreferenced,
     settled: settled::Settled,
+    /// Tables that this process dropped.
+    dropped: BTreeSet<TableName>,
 }
 
 impl Maintainer {
@@ -119,6 +121,9 @@ impl Maintainer {
                 vacuumed = self.watch.elapsed();
                 if let Err(error) = self.retain_now().await {
                     tracing::warn!(%error, "dates past their retention could not be taken out; the next round tries again");
+                }
+                if let Err(error) = self.drop_forgotten().await {
+                    tracing::warn!(%error, "tables of views that are gone could not be dropped; the next round tries again");
                 }
                 if let Err(error) = self.vacuum_now().await {
                     tracing::warn!(%error, "unreferenced files could not be removed; the next round tries again");
@@ -198,6 +203,24 @@ impl Maintainer {
             total.rows += rows;
         }
         Ok(total)
+    }
+
+    /// Drops the tables of views and generations that are gone, each once.
+    ///
+    /// # Errors
+    /// `Unavailable`: to be tried again.
+    pub async fn drop_forgotten(&self) -> Result<()> {
+        let forgotten = Arc::clone(&self.live.view().forgotten);
+        let new: Vec<TableName> = {
+            let memory = self.round.lock().await;
+            forgotten.iter().filter(|name| !memory.dropped.contains(*name)).cloned().collect()
+        };
+        for name in new {
+            self.drop_table(&name).await?;
+            tracing::info!(table = %name, "dropped the table of a view that is gone");
+            self.round.lock().await.dropped.insert(name);
+        }
+        Ok(())
     }
 
     /// Drops a table that nothing writes any more: its rows go at once, its files once nobody of this process uses them, no checkpoint names

@@ -206,6 +206,11 @@ impl World {
         self.definitions.insert(name.to_owned(), sql);
     }
 
+    pub(super) async fn drop_view(&mut self, name: &str) {
+        self.control.drop_view(TableName::new(name)).await.unwrap();
+        self.definitions.remove(name);
+    }
+
     pub(super) async fn roll_back(&mut self, name: &str) -> u64 {
         let generation = self.control.roll_back(TableName::new(name)).await.unwrap();
         self.definitions.insert(name.to_owned(), format!("CREATE MATERIALIZED VIEW {name} AS {HOURS}"));

@@ -9,8 +9,9 @@ use crate::schema::{self, TableDef, TableName};
 use crate::state::StatePart;
 use crate::table::Rows;
 use crate::time::{EventTime, WallTime};
+use crate::views::tables_of;
 use arrow::record_batch::RecordBatch;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What an epoch writes.
@@ -36,6 +37,7 @@ pub(crate) struct InFlight {
     pub(crate) rollup: Vec<Arc<Vec<PaneRow>>>,
     pub(crate) tables: BTreeMap<TableName, Vec<RecordBatch>>,
     idle: Vec<u32>,
+    forgotten: BTreeSet<TableName>,
 }
 
 impl InFlight {
@@ -97,7 +99,7 @@ impl Pipeline {
         self.late.cut();
         let horizon = self.panes.frontier().unwrap_or(EventTime(i64::MIN)).plus_ms(-self.config.series_idle_ms);
         let idle = self.panes.idle_since(horizon.0);
-        self.in_flight = Some(InFlight { chunks, rollup, tables: shown, idle });
+        self.in_flight = Some(InFlight { chunks, rollup, tables: shown, idle, forgotten: tables_of(self.views.gone()) });
         // State is taken last: it says that the rows above are written.
         Ok(Cut { positions: self.next.clone(), tables, states: self.save()? })
     }
@@ -106,6 +108,9 @@ impl Pipeline {
     pub(crate) fn published(&mut self) {
         let Some(done) = self.in_flight.take() else { return };
         self.late.retain(&done.chunks);
+        if *self.forgotten != done.forgotten {
+            self.forgotten = Arc::new(done.forgotten);
+        }
         let held = self.late.holds();
         let still_idle = |series: &u32| {
             !held.contains(series) && self.panes.hot().get(*series as usize).is_some_and(|h| h.cell.count == 0 && h.seen_time < self.horizon())

@@ -115,6 +115,7 @@ impl Pipeline {
         live.insert(TableName::new(schema::ROLLUP_1M), Arc::new(panes));
         live.insert(TableName::new(schema::SERIES), Arc::new(LiveSeries { rows: self.news_rows(), in_flight, metrics }));
         view.live = live;
+        view.forgotten = self.forgotten.clone();
         self.show_names(view);
     }
 

@@ -5,7 +5,7 @@ use super::entry::{Entry, State, serving};
 use super::{Fill, Instants, Views, check};
 use crate::control::{Define, Defined, Origin};
 use crate::error::{Error, Result};
-use crate::query::{Compiler, Program, View, ViewSpec};
+use crate::query::{Compiler, Program, View, ViewSpec, generation_table};
 use crate::schema::TableName;
 use crate::status::{Difference, GenerationState, GenerationStatus, ViewStatus};
 use crate::time::{EventTime, PANE_MS};
@@ -14,6 +14,19 @@ use std::sync::Arc;
 
 /// Generations of all views together.
 const GENERATIONS_MAX: usize = 500;
+
+/// Numbers of generations that went, by view.
+pub(crate) type Gone = BTreeMap<TableName, BTreeSet<u64>>;
+
+/// Their tables.
+pub(crate) fn tables_of(gone: &Gone) -> BTreeSet<TableName> {
+    gone.iter().flat_map(|(name, numbers)| numbers.iter().map(move |n| generation_table(name, *n))).collect()
+}
+
+/// True of names that a generation's table could have.
+fn is_of_a_generation(name: &str) -> bool {
+    name.rsplit_once("__g").is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
 
 /// A generation as a checkpoint keeps it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -52,6 +65,25 @@ impl Entry {
 }
 
 impl Views {
+    /// Removes generations for good; their tables may go once a checkpoint says so.
+    fn forget(&mut self, which: impl Fn(&Entry) -> bool) {
+        for entry in self.entries.iter().filter(|e| which(e)) {
+            let spec = &entry.view.spec;
+            self.gone.entry(spec.name.clone()).or_default().insert(spec.generation);
+        }
+        self.entries.retain(|e| !which(e));
+    }
+
+    /// Generations that went, by view.
+    pub(crate) fn gone(&self) -> &Gone {
+        &self.gone
+    }
+
+    /// Puts back which generations went.
+    pub(crate) fn restore_gone(&mut self, gone: Gone) {
+        self.gone = gone;
+    }
+
     /// Every generation, for a checkpoint.
     pub(crate) fn kept(&self) -> Vec<Kept> {
         let one = |e: &Entry| Kept {
@@ -124,6 +156,11 @@ impl Views {
     /// Takes a definition. See [`crate::control::Control::define`].
     pub(crate) fn define(&mut self, define: &Define, compiler: &dyn Compiler, frontier: Option<EventTime>) -> Result<Defined> {
         let name = &define.name;
+        if is_of_a_generation(name.as_str()) {
+            return Err(Error::invalid(format!(
+                "view {name}: names that end in __g and a number are the tables of generations; choose another name"
+            )));
+        }
         let newest = self.entries.iter().filter(|e| e.view.spec.name == *name && e.standing != GenerationState::Previous);
         if let Some(newest) = newest.max_by_key(|e| e.view.spec.generation) {
             if newest.view.spec.sql == define.sql {
@@ -138,10 +175,12 @@ impl Views {
         if self.entries.len() >= GENERATIONS_MAX {
             return Err(Error::invalid(format!("there are {GENERATIONS_MAX} views and generations; drop some first")));
         }
-        let generation = self.entries.iter().filter(|e| e.view.spec.name == *name).map(|e| e.view.spec.generation).max().unwrap_or(0) + 1;
+        // A number is never given twice: the table of one that is gone may still have its rows.
+        let taken = self.entries.iter().filter(|e| e.view.spec.name == *name).map(|e| e.view.spec.generation);
+        let generation = taken.chain(self.gone.get(name).into_iter().flatten().copied()).max().unwrap_or(0) + 1;
         let view = self.compiled(define, compiler, generation)?;
         // A generation that never came to serve makes room for the newer one.
-        self.entries.retain(|e| e.view.spec.name != *name || e.standing != GenerationState::Filling);
+        self.forget(|e| e.view.spec.name == *name && e.standing == GenerationState::Filling);
         let mut entry = Entry::new(Arc::new(view), define.origin)?;
         entry.begin_fill(frontier);
         let table = entry.view.spec.table();
@@ -201,7 +240,7 @@ impl Views {
         entry.changed = true;
         entry.restated = true;
         let shipped = entry.origin == Origin::Shipped;
-        self.entries.retain(|e| e.view.spec.name != name || e.standing != GenerationState::Previous || e.view.spec.table() == *table);
+        self.forget(|e| e.view.spec.name == name && e.standing == GenerationState::Previous && e.view.spec.table() != *table);
         for entry in self.entries.iter_mut().filter(|e| e.view.spec.name == name) {
             let chosen = entry.view.spec.table() == *table;
             if !chosen && entry.standing == GenerationState::Serving {
@@ -212,7 +251,7 @@ impl Views {
         }
         if shipped {
             // Nobody takes an earlier program's statement back.
-            self.entries.retain(|e| e.view.spec.name != name || e.standing != GenerationState::Previous);
+            self.forget(|e| e.view.spec.name == name && e.standing == GenerationState::Previous);
         }
     }
 
@@ -234,7 +273,7 @@ impl Views {
             };
         }
         // What was being filled would take the place again by itself.
-        self.entries.retain(|e| e.view.spec.name != *name || e.standing != GenerationState::Filling);
+        self.forget(|e| e.view.spec.name == *name && e.standing == GenerationState::Filling);
         Ok(generation)
     }
 
@@ -247,7 +286,7 @@ impl Views {
             return Err(Error::invalid(format!("view {name} comes with the program and stays")));
         }
         self.nobody_reads(name, "dropped")?;
-        self.entries.retain(|e| e.view.spec.name != *name);
+        self.forget(|e| e.view.spec.name == *name);
         Ok(())
     }
 

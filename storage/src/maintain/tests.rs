@@ -330,7 +330,10 @@ async fn a_dropped_table_goes_once_nobody_uses_it() {
     };
     let checkpoints = ObjectCheckpoints::new(lake.store.clone());
     checkpoints.commit(&checkpoint).await.unwrap();
-    lake.maintainer.drop_table(&name()).await.unwrap();
+    lake.maintainer.drop_forgotten().await.unwrap();
+    assert!(lake.live.view().files.contains_key(&name()), "nobody forgot it");
+    lake.live.update(|view| view.forgotten = Arc::new([name()].into()));
+    lake.maintainer.drop_forgotten().await.unwrap();
     assert!(!lake.live.view().files.contains_key(&name()));
     lake.maintainer.vacuum_now().await.unwrap();
     assert_eq!(lake.read(held.clone()).await.len(), 40, "who holds it reads it");
