@@ -131,7 +131,7 @@ impl Views {
                 _ => continue,
             };
             let done = rows.and_then(|rows| entry.append_final(rows, at));
-            entry.note(done);
+            entry.note_final(done);
         }
         self.entries.iter_mut().for_each(|e| e.fresh = None);
     }
@@ -161,7 +161,7 @@ impl Views {
         let mut out = vec![];
         for entry in &mut self.entries {
             let done = entry.cut_upserts(at);
-            entry.note(done);
+            entry.note(done.map(|()| false));
             let rows: Vec<RecordBatch> = std::mem::take(&mut entry.out).into_iter().filter(|b| b.num_rows() > 0).collect();
             if !rows.is_empty() {
                 out.push((entry.table(), rows));

@@ -16,7 +16,7 @@ const TTL_MS_MIN: i64 = 3_600_000;
 /// The longest, milliseconds: ten years.
 const TTL_MS_MAX: i64 = 3_650 * 86_400_000;
 /// Names that relations of another kind have.
-const RESERVED: [&str; 14] = [
+const RESERVED: [&str; 18] = [
     "samples",
     "series",
     "rollup_1m",
@@ -31,6 +31,16 @@ const RESERVED: [&str; 14] = [
     "public",
     "information_schema",
     "spans",
+    "services",
+    "slo_objectives",
+    "slo_rules",
+    "model_prices",
+];
+
+/// Words that a statement could not name without quotes.
+const KEYWORDS: [&str; 26] = [
+    "select", "from", "where", "group", "order", "by", "having", "limit", "join", "on", "as", "and", "or", "not", "null", "case", "when", "then",
+    "else", "end", "with", "union", "all", "distinct", "create", "view",
 ];
 
 /// One definition.
@@ -137,6 +147,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     }
     if RESERVED.contains(&name) {
         return Err(format!("view name {name:?} is taken by a relation of afferent; choose another"));
+    }
+    if KEYWORDS.contains(&name) {
+        return Err(format!("view name {name:?} is a word of SQL; choose another"));
     }
     Ok(())
 }

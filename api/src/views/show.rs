@@ -68,7 +68,7 @@ fn line(name: &str, generation: &GenerationStatus, begins: Option<EventTime>) ->
         state: generation.state.as_str(),
         origin: generation.origin.as_str(),
         progress,
-        filled_until: generation.filled.map(|(until, _)| until),
+        filled_until: generation.filled.map(|(until, _)| until).filter(|until| until.0 != i64::MIN),
         rows_read: Some(generation.rows_read),
         rows_written: Some(generation.rows_written),
         difference: generation.difference,

@@ -46,6 +46,8 @@ pub(super) struct Entry {
     /// The rows of this tick differ from the last one's.
     pub(super) changed: bool,
     pub(super) error: Option<String>,
+    /// Why final rows are missing, from then on.
+    pub(super) lost: Option<String>,
     /// Its state is another one than when its rows were computed: the next tick computes them, though its input stands still.
     pub(super) restated: bool,
     pub(super) evaluated_at: WallTime,
@@ -120,6 +122,7 @@ impl Entry {
             provisional,
             changed: false,
             error: None,
+            lost: None,
             restated: false,
             evaluated_at: WallTime::default(),
         })
@@ -137,10 +140,10 @@ impl Entry {
         }
     }
 
-    /// Keeps or clears the view's error.
-    pub(super) fn note(&mut self, done: Result<()>) {
-        match done {
-            Ok(()) => self.error = None,
+    /// Keeps or clears the view's error; one that had nothing to compute says nothing of it.
+    pub(super) fn note(&mut self, computed: Result<bool>) {
+        match computed {
+            Ok(computed) => self.error = self.error.take().filter(|_| !computed),
             Err(error) => {
                 if self.error.is_none() {
                     tracing::error!(view = %self.view.spec.name, %error, "a view could not be computed");
@@ -148,6 +151,19 @@ impl Entry {
                 self.error = Some(error.to_string());
             }
         }
+    }
+
+    /// Notes that final rows could not be computed: they are missing, whatever comes later.
+    pub(super) fn note_final(&mut self, done: Result<()>) {
+        if let Err(error) = done {
+            tracing::error!(view = %self.view.spec.name, %error, "rows of a view that became final could not be computed");
+            self.lost.get_or_insert_with(|| format!("final rows are missing since they could not be computed; change the view: {error}"));
+        }
+    }
+
+    /// What its user has to know.
+    pub(super) fn told_error(&self) -> Option<String> {
+        self.lost.clone().or_else(|| self.error.clone())
     }
 
     fn envelope(&self, watermark: Option<EventTime>) -> Envelope {
@@ -210,11 +226,11 @@ impl Entry {
         Ok(())
     }
 
-    /// Computes what is not final anew.
-    pub(super) fn tick(&mut self, before: &[Entry], input: &mut PaneInput, work: &mut TickWork<'_>) -> Result<()> {
+    /// Computes what is not final anew; false where nothing had to be.
+    pub(super) fn tick(&mut self, before: &[Entry], input: &mut PaneInput, work: &mut TickWork<'_>) -> Result<bool> {
         let at = work.at;
         if self.fill.is_some() && !matches!(self.state, State::Window(_)) {
-            return Ok(());
+            return Ok(false);
         }
         let envelope = self.envelope(at.watermark);
         let restated = std::mem::take(&mut self.restated);
@@ -231,13 +247,13 @@ impl Entry {
                     },
                 };
                 if !changed && !work.finalized {
-                    return Ok(());
+                    return Ok(false);
                 }
                 let rows = state.provisional().map(|(rows, revision)| with_envelope(&self.schema, rows, &Envelope { revision, ..envelope }, None));
                 concat_batches(&self.schema, &rows.collect::<Result<Vec<_>>>()?)?
             }
             (Program::Fold(program), State::Fold(fold)) => {
-                let Some(source) = serving(before, &program.input).filter(|e| e.changed || restated) else { return Ok(()) };
+                let Some(source) = serving(before, &program.input).filter(|e| e.changed || restated) else { return Ok(false) };
                 let rows = fold.evaluate(std::slice::from_ref(&source.provisional))?;
                 with_envelope(&self.schema, &rows, &envelope, None)?
             }
@@ -245,7 +261,7 @@ impl Entry {
                 // A key that comes back after its time begins anew, so what is over goes first.
                 let due = expiry(program, at.as_of, if pending.is_empty() { *expired } else { None });
                 if pending.is_empty() && self.evaluated_at != WallTime::default() && due.is_none() {
-                    return Ok(());
+                    return Ok(false);
                 }
                 if let Some(before) = due {
                     *state = program.query.expire(state, before)?;
@@ -256,11 +272,11 @@ impl Entry {
                 upserts.live(&self.schema, &Envelope { watermark: at.as_of, ..envelope })?
             }
             (Program::Snapshot(program), State::Snapshot { upserts, at: last }) => {
-                let Some(as_of) = at.as_of else { return Ok(()) };
+                let Some(as_of) = at.as_of else { return Ok(false) };
                 let fed = before.iter().any(|e| e.changed && e.serves() && program.inputs.contains(&e.view.spec.name));
                 let aged = last.is_none_or(|last| as_of.0 - last >= SNAPSHOT_EVERY_MS);
                 if !fed && !aged {
-                    return Ok(());
+                    return Ok(false);
                 }
                 *last = Some(as_of.0);
                 upserts.set(snapshot(program, before, as_of)?)?;
@@ -271,7 +287,7 @@ impl Entry {
         self.provisional = recomputed;
         self.changed = true;
         self.evaluated_at = at.now;
-        Ok(())
+        Ok(true)
     }
 
     /// Moves keyed rows that changed since the last cut to the rows to be written; the tick before took every event. While history is computed

@@ -305,7 +305,7 @@ impl Views {
                 evaluated_at: shown.evaluated_at,
                 provisional_rows: shown.provisional.num_rows(),
                 generation: shown.view.spec.generation,
-                error: shown.error.clone(),
+                error: shown.told_error(),
                 generations,
             };
             out.insert(name.as_str().to_owned(), status);
@@ -333,7 +333,7 @@ impl Entry {
             rows_read: fill.map_or(0, |f| f.rows_read),
             rows_written: fill.map_or(0, |f| f.rows_written),
             difference: self.difference.or_else(|| fill.filter(|f| f.compared).map(|f| f.difference)),
-            error: self.error.clone().or_else(|| fill.and_then(|f| f.error.clone())),
+            error: self.told_error().or_else(|| fill.and_then(|f| f.error.clone())),
         }
     }
 }

@@ -46,6 +46,8 @@ fn refuses_what_does_not_belong() {
         ("CREATE MATERIALIZED VIEW \"A b\" AS SELECT 1", "must be lower-case letters"),
         ("CREATE MATERIALIZED VIEW x.a AS SELECT 1", "one plain word"),
         ("CREATE MATERIALIZED VIEW samples AS SELECT 1", "is taken by a relation"),
+        ("CREATE MATERIALIZED VIEW services AS SELECT 1", "is taken by a relation"),
+        ("CREATE MATERIALIZED VIEW \"select\" AS SELECT 1", "is a word of SQL"),
         ("CREATE MATERIALIZED VIEW a (b) AS SELECT 1", "a column list"),
         ("CREATE MATERIALIZED VIEW a WITH (life = '1d') AS SELECT 1", "there are key, shape and ttl"),
         ("CREATE MATERIALIZED VIEW a WITH (ttl = '1d') AS SELECT 1", "such as '36 hours'"),

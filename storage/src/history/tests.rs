@@ -56,12 +56,15 @@ proptest! {
         series in prop::option::of(prop::collection::vec(0i64..8, 0..4)),
         metrics in prop::option::of(prop::collection::btree_set("[a-e]", 0..3)),
         range in prop::option::of((-3i64..3, 0i64..4, 0i64..1000)),
+        (for_ever, since_ever) in any::<(bool, bool)>(),
     ) {
         let epochs: Vec<Vec<Sample>> = epochs
             .into_iter()
             .map(|rows| rows.into_iter().enumerate().map(|(i, (m, s, t, v))| (m, s, MIDNIGHT + t * HALF + i as i64, v)).collect())
             .collect();
         let micros = range.map(|(start, length, shift)| MIDNIGHT + start * HALF + shift % 7..MIDNIGHT + (start + length) * HALF + shift);
+        // Ranges may reach into years that no calendar writes with four digits.
+        let micros = micros.map(|m| if since_ever { i64::MIN / 2..m.end } else { m }).map(|m| if for_ever { m.start..i64::MAX / 2 } else { m });
         let wanted = Wanted { metrics: metrics.clone(), series: series.clone().map(|s| s.into_iter().map(SeriesId).collect()), micros: micros.clone() };
         let (_folder, store) = testing::store();
         let got = runtime().block_on(async {

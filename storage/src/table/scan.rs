@@ -11,7 +11,7 @@ use afferent_engine::schema::TableName;
 use afferent_engine::table::DataFile;
 use arrow::array::{ArrayRef, BooleanArray, Date32Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use chrono::{DateTime, NaiveDate};
+use chrono::{DateTime, Datelike, NaiveDate};
 use datafusion::catalog::memory::DataSourceExec;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
@@ -127,10 +127,10 @@ pub(crate) fn day_of(date: &str) -> Option<i32> {
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
-/// `2026-11-22` of microseconds since 1970.
+/// `2026-11-22` of microseconds since 1970; none where the year has not four digits, so that dates compare as texts.
 pub(crate) fn date_of(micros: i64) -> Option<String> {
     let date = DateTime::from_timestamp_micros(micros)?.date_naive();
-    Some(date.to_string())
+    (0..=9999).contains(&date.year()).then(|| date.to_string())
 }
 
 /// The files that may hold rows for which the predicate, over the scan's columns, is true.
