@@ -160,6 +160,9 @@ fn widths(text: &ArrayRef) -> Result<Vec<u64>> {
         DataType::Utf8 => Ok(text.as_string::<i32>().iter().map(|t| of(t.map(str::len))).collect()),
         DataType::LargeUtf8 => Ok(text.as_string::<i64>().iter().map(|t| of(t.map(str::len))).collect()),
         DataType::Utf8View => Ok(text.as_string_view().iter().map(|t| of(t.map(str::len))).collect()),
+        DataType::Binary => Ok(text.as_binary::<i32>().iter().map(|t| of(t.map(<[u8]>::len))).collect()),
+        DataType::LargeBinary => Ok(text.as_binary::<i64>().iter().map(|t| of(t.map(<[u8]>::len))).collect()),
+        DataType::BinaryView => Ok(text.as_binary_view().iter().map(|t| of(t.map(<[u8]>::len))).collect()),
         DataType::Null => Ok(vec![0]),
         DataType::Dictionary(..) => widths(&cast(text, &DataType::Utf8)?),
         // Of what is not text it takes the text, which is short.

@@ -340,13 +340,13 @@ async fn what_would_take_the_process_down_is_refused() {
     assert_eq!(made[0].column(0).as_primitive::<Int64Type>().value(0), 4_000_000);
     let texts = rows(
         &engine,
-        "SELECT 'a' || 1 || NULL AS none, 'a' || 1 || 'b' AS three, concat('a', NULL, 2) AS two, 'x' || value AS of_rows FROM generate_series(7, 7)",
+        "SELECT 'a' || 1 || NULL AS none, 'a' || 1 || 'b' AS three, concat('a', NULL, 2) AS two, length(concat(X'61', X'62')) AS of_bytes, 'x' || value AS of_rows FROM generate_series(7, 7)",
     )
     .await
     .unwrap();
     let texts: Vec<Option<String>> =
         texts[0].columns().iter().map(|c| c.is_valid(0).then(|| arrow::util::display::array_value_to_string(c, 0).unwrap())).collect();
-    assert_eq!(texts, [None, Some("a1b".to_owned()), Some("a2".to_owned()), Some("x7".to_owned())]);
+    assert_eq!(texts, [None, Some("a1b".to_owned()), Some("a2".to_owned()), Some("2".to_owned()), Some("x7".to_owned())]);
 }
 
 #[tokio::test]
