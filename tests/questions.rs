@@ -5,7 +5,7 @@ use crate::program;
 use afferent_tests::server::Server;
 use serde_json::json;
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -69,10 +69,6 @@ fn written() -> Vec<Written> {
     section.split("```sql\n").skip(1).map(one).collect()
 }
 
-fn run(server: &Server, arguments: &[&str]) -> Output {
-    Command::new(program()).args(arguments).args(["--url", &server.base()]).output().unwrap()
-}
-
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
@@ -83,7 +79,7 @@ fn every_question_of_the_readme_has_the_answer_written_below_it() {
     let server = Server::start(program(), folder.path(), "").unwrap();
     let file = folder.path().join("hours.om");
     fs::write(&file, two_hours()).unwrap();
-    let imported = run(&server, &["import", &file.display().to_string()]);
+    let imported = server.ask(&["import", &file.display().to_string()]).unwrap();
     assert!(imported.status.success(), "{}", said(&imported));
     let step = |kind: &str, at: &str| {
         json!({"event_id": kind, "incident_id": "INC-1", "type": kind, "occurred_at": at, "actor": {"kind": "human", "id": "a"},
@@ -99,7 +95,7 @@ fn every_question_of_the_readme_has_the_answer_written_below_it() {
         let deadline = Instant::now() + ANSWER_WAIT;
         // A view that reads another is defined when that one's history is computed; the error says so.
         loop {
-            let defined = run(&server, &["sql", view]);
+            let defined = server.ask(&["sql", view]).unwrap();
             if defined.status.success() {
                 break;
             }
@@ -107,7 +103,7 @@ fn every_question_of_the_readme_has_the_answer_written_below_it() {
             thread::sleep(Duration::from_millis(200));
         }
         loop {
-            let output = run(&server, &["sql", "--format", "csv", question]);
+            let output = server.ask(&["sql", "--format", "csv", question]).unwrap();
             if output.status.success() && String::from_utf8_lossy(&output.stdout).lines().eq(answer.lines()) {
                 break;
             }

@@ -3,10 +3,10 @@
 use crate::program;
 use afferent_tests::door::Door;
 use afferent_tests::rows;
-use afferent_tests::server::Server;
+use afferent_tests::server::{self, Server};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ fn dump() -> String {
 }
 
 fn run(server: &Server, arguments: &[&str]) -> Output {
-    Command::new(program()).args(arguments).args(["--url", &server.base()]).output().unwrap()
+    server.ask(arguments).unwrap()
 }
 
 fn done(output: &Output) -> String {
@@ -167,11 +167,8 @@ fn views_by_statement_and_by_file_equal_their_queries() {
     assert_eq!(rows::one_int(&door, "SELECT coalesce(sum(samples), 0)::BIGINT FROM by_statement").unwrap(), 2 * SAMPLES);
     // Frames over its rows, once they are written: computed again they are the same, and stand once.
     let written = folder.path().join("data/store/tables/totals");
-    let deadline = Instant::now() + SEEN_WAIT;
-    while !fs::read_dir(&written).is_ok_and(|all| all.flatten().any(|e| e.file_name().to_string_lossy().starts_with("date="))) {
-        assert!(Instant::now() < deadline, "nothing of totals is written");
-        thread::sleep(Duration::from_millis(100));
-    }
+    let has_rows = || fs::read_dir(&written).is_ok_and(|all| all.flatten().any(|e| e.file_name().to_string_lossy().starts_with("date=")));
+    server::wait_for("rows of totals to be written", has_rows);
     done(&run(&server, &["backfill", "--view", "totals", "--from", "2025-01-01", "--to", "2025-01-02"]));
     assert_eq!(rows::one_int(&door, "SELECT count(*) - count(DISTINCT (job, window_start)) FROM totals").unwrap(), 0);
     assert_eq!(rows::one_int(&door, "SELECT max(revision) FROM totals").unwrap(), 0, "nothing differs, so nothing is written again");

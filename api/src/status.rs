@@ -113,7 +113,7 @@ fn generation(status: &GenerationStatus) -> Value {
         "generation": status.generation,
         "state": status.state.as_str(),
         "origin": status.origin.as_str(),
-        "filled_until": time(status.filled.map(|(until, _)| until)),
+        "filled_until": time(status.filled.and_then(|(until, _)| until)),
         "fill_to": time(status.filled.map(|(_, to)| to)),
         "rows_read": status.rows_read,
         "rows_written": status.rows_written,

@@ -44,7 +44,16 @@ impl ViewSpec {
 
 /// The table of a view's generation, see [`ViewSpec::table`].
 pub(crate) fn generation_table(name: &TableName, generation: u64) -> TableName {
-    if generation <= 1 { name.clone() } else { TableName::new(&format!("{name}__g{generation}")) }
+    if generation <= 1 { name.clone() } else { TableName::new(&format!("{name}{GENERATION_MARK}{generation}")) }
+}
+
+/// Stands between a view's name and the number in the tables of its later generations.
+const GENERATION_MARK: &str = "__g";
+
+/// True of names that [`generation_table`] gives to later generations of some view.
+pub(crate) fn is_generation_table(name: &TableName) -> bool {
+    let number = name.as_str().rsplit_once(GENERATION_MARK).map(|(_, number)| number);
+    number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// How a view computes.

@@ -90,8 +90,8 @@ pub struct GenerationStatus {
     pub origin: crate::control::Origin,
     /// The statement.
     pub sql: String,
-    /// While it fills: history is computed up to here, and has to be computed up to there.
-    pub filled: Option<(EventTime, EventTime)>,
+    /// While it fills: history is computed up to here (none yet, without a time), and has to be computed up to there.
+    pub filled: Option<(Option<EventTime>, EventTime)>,
     /// Input rows read while it filled.
     pub rows_read: u64,
     /// Rows written while it filled.

@@ -210,15 +210,13 @@ impl Maintainer {
     /// # Errors
     /// `Unavailable`: to be tried again.
     pub async fn drop_forgotten(&self) -> Result<()> {
-        let forgotten = Arc::clone(&self.live.view().forgotten);
-        let new: Vec<TableName> = {
-            let memory = self.round.lock().await;
-            forgotten.iter().filter(|name| !memory.dropped.contains(*name)).cloned().collect()
-        };
-        for name in new {
-            self.drop_table(&name).await?;
-            tracing::info!(table = %name, "dropped the table of a view that is gone");
-            self.round.lock().await.dropped.insert(name);
+        let mut memory = self.round.lock().await;
+        for name in self.live.view().forgotten.iter() {
+            if !memory.dropped.contains(name) {
+                self.drop_in_round(name).await?;
+                tracing::info!(table = %name, "dropped the table of a view that is gone");
+                memory.dropped.insert(name.clone());
+            }
         }
         Ok(())
     }
@@ -230,6 +228,10 @@ impl Maintainer {
     /// `Unavailable`: to be tried again.
     pub async fn drop_table(&self, name: &TableName) -> Result<()> {
         let _round = self.round.lock().await;
+        self.drop_in_round(name).await
+    }
+
+    async fn drop_in_round(&self, name: &TableName) -> Result<()> {
         let _commit = self.live.commit.lock().await;
         self.tables.drop_table(name).await?;
         self.live.update(|view| drop(view.files.remove(name)));

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File, OpenOptions};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -78,6 +78,14 @@ impl Server {
     /// Its address.
     pub fn base(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Runs the program as a client of it.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn ask(&self, arguments: &[&str]) -> Result<Output> {
+        Ok(Command::new(&self.program).args(arguments).args(["--url", &self.base()]).output()?)
     }
 
     /// Its folder of data.

@@ -56,7 +56,7 @@ fn generations_repairs_and_backfills_are_told() {
         state: GenerationState::Filling,
         origin: Origin::File,
         sql: "CREATE".into(),
-        filled: Some((EventTime(0), EventTime(60_000))),
+        filled: Some((Some(EventTime(0)), EventTime(60_000))),
         rows_read: 1,
         rows_written: 2,
         difference: Some(Difference { same: 1, changed: 2, added: 3, gone: 4 }),

@@ -68,7 +68,7 @@ fn line(name: &str, generation: &GenerationStatus, begins: Option<EventTime>) ->
         state: generation.state.as_str(),
         origin: generation.origin.as_str(),
         progress,
-        filled_until: generation.filled.map(|(until, _)| until).filter(|until| until.0 != i64::MIN),
+        filled_until: generation.filled.and_then(|(until, _)| until),
         rows_read: Some(generation.rows_read),
         rows_written: Some(generation.rows_written),
         difference: generation.difference,
@@ -78,8 +78,9 @@ fn line(name: &str, generation: &GenerationStatus, begins: Option<EventTime>) ->
 }
 
 /// How much of the history is computed, 0 to 1. History begins with the day of the oldest published row.
-fn share(filled: Option<(EventTime, EventTime)>, begins: Option<EventTime>) -> Option<f64> {
+fn share(filled: Option<(Option<EventTime>, EventTime)>, begins: Option<EventTime>) -> Option<f64> {
     let ((until, goal), begins) = (filled?, begins?);
+    let until = until.unwrap_or(begins);
     let whole = goal.0.saturating_sub(begins.0);
     if whole <= 0 {
         return None;

@@ -38,7 +38,7 @@ pub(crate) async fn played(mut commands: mpsc::Receiver<Command>, live: Arc<Live
                             state: GenerationState::Filling,
                             origin: define.origin,
                             sql: define.sql,
-                            filled: Some((EventTime(0), EventTime(60_000))),
+                            filled: Some((Some(EventTime(0)), EventTime(60_000))),
                             rows_read: 10,
                             rows_written: 5,
                             difference: None,

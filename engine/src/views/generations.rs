@@ -5,7 +5,7 @@ use super::entry::{Entry, State, serving};
 use super::{Fill, Instants, Views, check};
 use crate::control::{Define, Defined, Origin};
 use crate::error::{Error, Result};
-use crate::query::{Compiler, Program, View, ViewSpec, generation_table};
+use crate::query::{Compiler, Program, View, ViewSpec, generation_table, is_generation_table};
 use crate::schema::TableName;
 use crate::status::{Difference, GenerationState, GenerationStatus, ViewStatus};
 use crate::time::{EventTime, PANE_MS};
@@ -21,11 +21,6 @@ pub(crate) type Gone = BTreeMap<TableName, BTreeSet<u64>>;
 /// Their tables.
 pub(crate) fn tables_of(gone: &Gone) -> BTreeSet<TableName> {
     gone.iter().flat_map(|(name, numbers)| numbers.iter().map(move |n| generation_table(name, *n))).collect()
-}
-
-/// True of names that a generation's table could have.
-fn is_of_a_generation(name: &str) -> bool {
-    name.rsplit_once("__g").is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// A generation as a checkpoint keeps it.
@@ -156,7 +151,7 @@ impl Views {
     /// Takes a definition. See [`crate::control::Control::define`].
     pub(crate) fn define(&mut self, define: &Define, compiler: &dyn Compiler, frontier: Option<EventTime>) -> Result<Defined> {
         let name = &define.name;
-        if is_of_a_generation(name.as_str()) {
+        if is_generation_table(name) {
             return Err(Error::invalid(format!(
                 "view {name}: names that end in __g and a number are the tables of generations; choose another name"
             )));
@@ -329,7 +324,7 @@ impl Entry {
             state: self.standing,
             origin: self.origin,
             sql: self.view.spec.sql.clone(),
-            filled: fill.map(|f| (EventTime(f.done_until.unwrap_or(i64::MIN)), EventTime(f.to))),
+            filled: fill.map(|f| (f.done_until.map(EventTime), EventTime(f.to))),
             rows_read: fill.map_or(0, |f| f.rows_read),
             rows_written: fill.map_or(0, |f| f.rows_written),
             difference: self.difference.or_else(|| fill.filter(|f| f.compared).map(|f| f.difference)),

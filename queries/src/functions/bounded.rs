@@ -2,9 +2,11 @@
 //! of a query before it is there. Those that make lists out of a number are taken away; `generate_series` and `range` stay as relations.
 
 use super::joined;
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
-use arrow::compute::{cast, concat};
-use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use super::scalar::{integers, is_text};
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::concat;
+use arrow::compute::kernels::length::length;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::exec_err;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::FunctionRegistry;
@@ -69,11 +71,11 @@ struct Bounded {
     makes: Makes,
 }
 
-/// Something of every row, or one for all.
-struct PerRow<T>(Vec<T>);
+/// A number of every row, or one for all.
+struct PerRow(Vec<u64>);
 
-impl<T: Copy> PerRow<T> {
-    fn at(&self, row: usize) -> T {
+impl PerRow {
+    fn at(&self, row: usize) -> u64 {
         self.0[if self.0.len() == 1 { 0 } else { row }]
     }
 }
@@ -82,7 +84,8 @@ impl Bounded {
     /// Bytes that each row of the call makes at most.
     fn makes(&self, args: &ScalarFunctionArgs) -> Result<Vec<u64>> {
         let rows = 0..args.number_rows;
-        let lengths = |arg: &ColumnarValue| Ok::<_, DataFusionError>(PerRow(widths(&rows_of(arg)?)?));
+        let lengths = |arg: &ColumnarValue| Ok::<_, DataFusionError>(PerRow(widths(&arg.to_array(1)?)?));
+        let numbers = |arg: &ColumnarValue| Ok::<_, DataFusionError>(PerRow(counts(&arg.to_array(1)?)?));
         match (self.makes, args.args.as_slice()) {
             (Makes::Copies, [text, number, ..]) => {
                 let (text, times) = (lengths(text)?, numbers(number)?);
@@ -141,32 +144,17 @@ impl Bounded {
 }
 
 /// Counts of a column; a null and what is below zero make nothing.
-fn numbers(value: &ColumnarValue) -> Result<PerRow<u64>> {
-    let numbers: Int64Array = cast(&rows_of(value)?, &DataType::Int64)?.as_primitive::<Int64Type>().clone();
-    Ok(PerRow(numbers.iter().map(|n| u64::try_from(n.unwrap_or_default()).unwrap_or_default()).collect()))
+fn counts(column: &ArrayRef) -> Result<Vec<u64>> {
+    Ok(integers(column)?.iter().map(|n| u64::try_from(n.unwrap_or_default()).unwrap_or_default()).collect())
 }
 
-/// A column as it is; of a constant, one row.
-fn rows_of(value: &ColumnarValue) -> Result<ArrayRef> {
-    match value {
-        ColumnarValue::Array(array) => Ok(array.clone()),
-        ColumnarValue::Scalar(scalar) => scalar.to_array(),
-    }
-}
-
-fn widths(text: &ArrayRef) -> Result<Vec<u64>> {
-    let of = |len: Option<usize>| len.unwrap_or_default() as u64;
-    match text.data_type() {
-        DataType::Utf8 => Ok(text.as_string::<i32>().iter().map(|t| of(t.map(str::len))).collect()),
-        DataType::LargeUtf8 => Ok(text.as_string::<i64>().iter().map(|t| of(t.map(str::len))).collect()),
-        DataType::Utf8View => Ok(text.as_string_view().iter().map(|t| of(t.map(str::len))).collect()),
-        DataType::Binary => Ok(text.as_binary::<i32>().iter().map(|t| of(t.map(<[u8]>::len))).collect()),
-        DataType::LargeBinary => Ok(text.as_binary::<i64>().iter().map(|t| of(t.map(<[u8]>::len))).collect()),
-        DataType::BinaryView => Ok(text.as_binary_view().iter().map(|t| of(t.map(<[u8]>::len))).collect()),
+/// Bytes of every row as text.
+fn widths(column: &ArrayRef) -> Result<Vec<u64>> {
+    match column.data_type() {
         DataType::Null => Ok(vec![0]),
-        DataType::Dictionary(..) => widths(&cast(text, &DataType::Utf8)?),
+        kind if is_text(kind) || kind.is_binary() => counts(&length(column)?),
         // Of what is not text it takes the text, which is short.
-        other if other.is_primitive() || *other == DataType::Boolean => Ok(vec![SHOWN_BYTES_MAX; text.len()]),
+        kind if kind.is_primitive() || *kind == DataType::Boolean => Ok(vec![SHOWN_BYTES_MAX; column.len()]),
         other => exec_err!("text expected, not {other}"),
     }
 }

@@ -13,7 +13,7 @@ fn generation(generation: u64, state: GenerationState) -> GenerationStatus {
         state,
         origin: Origin::File,
         sql: "CREATE MATERIALIZED VIEW v AS SELECT 1".to_owned(),
-        filled: Some((EventTime(DAY + DAY / 2), EventTime(3 * DAY))),
+        filled: Some((Some(EventTime(DAY + DAY / 2)), EventTime(3 * DAY))),
         rows_read: 4,
         rows_written: 2,
         difference: None,
@@ -41,7 +41,7 @@ fn progress_is_the_share_of_the_history_there_is() {
     );
     assert_eq!(lines[0].error.as_deref(), Some("its input is gone"));
     assert_eq!(lines[1].error, None);
-    assert_eq!(share(Some((EventTime(5), EventTime(9))), None), None, "without history there is no share");
+    assert_eq!(share(Some((Some(EventTime(5)), EventTime(9))), None), None, "without history there is no share");
 }
 
 #[test]
