@@ -118,6 +118,7 @@ pub fn start(parts: EngineParts) -> Result<EngineHandle> {
         checkpoint: None,
         committing: None,
         last_cut: Instant::now(),
+        replayed: None,
         recovered: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -165,6 +166,9 @@ struct Engine {
     checkpoint: Option<Checkpoint>,
     committing: Option<Committing>,
     last_cut: Instant,
+    /// When the replay after the start had caught up.
+    replayed: Option<Instant>,
+    /// Readers are answered.
     recovered: bool,
 }
 
@@ -189,6 +193,9 @@ const BURST: usize = 32;
 
 /// How long a missing predecessor is waited for before it is read from the log; simulations have no receiver that is only slow.
 const GAP_WAIT: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
+
+/// How long readers wait at most, after a restart, for repairs that the process before had shown and not yet checkpointed.
+const REDO_WAIT: Duration = Duration::from_secs(15);
 
 /// Wait between tries of a checkpoint while the store is away; simulations bring it back at once.
 const RETRY_WAIT: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
@@ -316,6 +323,7 @@ impl Engine {
         self.fill_gap().await?;
         self.resolve_all().await?;
         self.pipeline.tick(self.clock.now());
+        self.answer_if_whole();
         self.show(None);
         self.cut_if_due()?;
         self.work_if_due();
@@ -359,6 +367,17 @@ impl Engine {
             pipeline.show(view);
             view.status = status;
         });
+    }
+
+    /// Readers are answered from when the log is replayed *and* what was repaired since the last checkpoint is repaired again: else rows that a
+    /// reader has seen would go back for some seconds.
+    fn answer_if_whole(&mut self) {
+        let Some(replayed) = self.replayed.filter(|_| !self.recovered) else { return };
+        let repairs = self.pipeline.repair_status();
+        self.recovered = (repairs.waiting == 0 && repairs.corrections == 0) || replayed.elapsed() >= REDO_WAIT;
+        if self.recovered {
+            tracing::info!(waited_ms = replayed.elapsed().as_millis() as u64, repairs_left = repairs.waiting, "answering");
+        }
     }
 
     fn epoch(&self) -> Epoch {

@@ -2,6 +2,7 @@
 
 mod bounded;
 mod chronicle;
+mod distinct_words;
 mod joined;
 mod scalar;
 
@@ -92,6 +93,7 @@ pub fn register(state: &mut SessionState) -> Result<()> {
     for function in windows() {
         state.register_udwf(Arc::new(function))?;
     }
+    state.register_function_rewrite(Arc::new(distinct_words::DistinctWords))?;
     state.add_analyzer_rule(Arc::new(hop::HopRule));
     Ok(())
 }

@@ -6,6 +6,7 @@ mod frames;
 mod output;
 mod planner;
 mod predicate;
+mod probe;
 mod rank;
 mod refuse;
 mod scope;
@@ -109,6 +110,8 @@ impl<'a> Compiler<'a> {
             Source::Relations => snapshot::compile(&planner, &scope, &plan)?,
         };
         check_key(definition, &compiled)?;
+        probe::constants(&planner, &plan)?;
+        probe::few_rows(&planner, &compiled.program)?;
         Ok(compiled)
     }
 

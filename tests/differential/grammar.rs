@@ -90,12 +90,13 @@ const FLOATS: [&str; 14] = [
 
 const MOMENTS: [&str; 4] = ["stddev_pop(p.last)", "var_samp(p.last)", "covar_pop(p.first, p.last)", "regr_sxx(p.last, p.first)"];
 
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 6] = [
     "bool_or(p.resets > 0)",
     "bool_and(p.count > 2)",
     "string_agg(p.metric, ',' ORDER BY p.window_start, p.series_id)",
     "MAX(p.metric)",
     "approx_distinct(p.series_id)",
+    "approx_distinct(p.metric)",
 ];
 
 /// Some definitions, each after those it reads.

@@ -23,7 +23,7 @@ pub struct Follower {
     files: Arc<ViewFiles>,
     /// Statements that the engine has taken over, by view.
     taken: BTreeMap<String, String>,
-    /// Why the folder could not be read, or a view not be dropped, the last time: each is told once.
+    /// Why the folder could not be read: each reason is told once.
     told: BTreeSet<String>,
 }
 
@@ -59,8 +59,8 @@ impl Follower {
         let read = tokio::task::spawn_blocking(move || files::read(&folder)).await;
         let read = match read {
             Ok(Ok(read)) => read,
-            Ok(Err(error)) => return self.tell_once(format!("{}: the folder of views cannot be read: {error}", self.folder.display())),
-            Err(_) => return self.tell_once(format!("{}: reading the folder of views failed", self.folder.display())),
+            Ok(Err(error)) => return self.unreadable(&format!("the folder of views cannot be read: {error}")),
+            Err(_) => return self.unreadable("reading the folder of views failed"),
         };
         let mut now: BTreeMap<String, ViewFile> = BTreeMap::new();
         for wrong in &read.wrong {
@@ -76,7 +76,7 @@ impl Follower {
                 if waits || self.taken.get(name) == Some(sql) { None } else { self.define(name, sql).await.map(|e| format!("{}: {e}", file.path)) };
             now.insert(name.clone(), ViewFile { path: file.path.clone(), error });
         }
-        self.drop_gone(&read).await;
+        now.extend(self.drop_gone(&read).await);
         for error in self.files.replace(now) {
             tracing::error!(error, "a view's file is wrong; what served before goes on serving");
         }
@@ -101,8 +101,22 @@ impl Follower {
         }
     }
 
-    /// Drops the views that came from files which are gone. What still reads them makes it fail until that is gone as well.
-    async fn drop_gone(&mut self, read: &Folder) {
+    /// Leaves every view as it is, and says of each that its file is out of sight.
+    fn unreadable(&mut self, why: &str) {
+        let error = format!("{}: {why}", self.folder.display());
+        let status = self.live.view().status.clone();
+        let one = |name: &str| (name.to_owned(), ViewFile { path: self.path_of(name), error: Some(error.clone()) });
+        drop(self.files.replace(from_files(&status).map(one).collect()));
+        self.tell_once(error);
+    }
+
+    /// The file that a view is, or would be, defined by.
+    fn path_of(&self, view: &str) -> String {
+        self.files.path_of(view).unwrap_or_else(|| self.folder.join(format!("{view}.sql")).display().to_string())
+    }
+
+    /// Drops the views that came from files which are gone; gives those that cannot go, because others read them, with what to do.
+    async fn drop_gone(&mut self, read: &Folder) -> BTreeMap<String, ViewFile> {
         let there: BTreeSet<&str> =
             read.definitions.iter().map(|f| f.definition.name.as_str()).chain(read.wrong.iter().map(|f| f.view.as_str())).collect();
         let status = self.live.view().status.clone();
@@ -122,11 +136,16 @@ impl Follower {
             }
             if kept.len() == gone.len() {
                 let said = kept.into_iter().filter(|(_, error)| error.kind() != ErrorKind::Unavailable);
-                said.for_each(|(name, error)| self.tell_once(format!("the file of view {name} is gone, but: {error}")));
-                return;
+                let one = |(name, error): (String, _)| {
+                    let path = self.path_of(&name);
+                    let error = Some(format!("{path} is gone, but: {error}"));
+                    (name, ViewFile { path, error })
+                };
+                return said.map(one).collect();
             }
             gone = kept.into_keys().collect();
         }
+        BTreeMap::new()
     }
 
     fn tell_once(&mut self, what: String) {

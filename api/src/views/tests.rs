@@ -50,6 +50,9 @@ pub(crate) async fn played(mut commands: mpsc::Receiver<Command>, live: Arc<Live
                 };
                 tell.send(answer).unwrap();
             }
+            Command::Drop(name, tell) if name.as_str() == "read_by_others" => {
+                tell.send(Err(Error::invalid(format!("view {name} is read by other and cannot be dropped")))).unwrap();
+            }
             Command::Drop(name, tell) => {
                 let mut found = false;
                 change(&live, |s| found = s.views.remove(name.as_str()).is_some());

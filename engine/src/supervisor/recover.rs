@@ -33,7 +33,8 @@ impl Engine {
         }
         self.resolve_all().await?;
         self.pipeline.tick(self.clock.now());
-        self.recovered = true;
+        self.replayed = Some(Instant::now());
+        self.answer_if_whole();
         self.show(None);
         let records: u64 = self.pipeline.next.values().map(|p| p.0).sum();
         let series = self.pipeline.registry.len();

@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub(super) fill: Option<Fill>,
     /// How it differed from the generation before it when it had filled.
     pub(super) difference: Option<Difference>,
+    /// Rows that its history took, read and written, when it had filled.
+    pub(super) fill_rows: (u64, u64),
     /// Columns with the envelope.
     pub(super) schema: SchemaRef,
     pub(super) state: State,
@@ -113,6 +115,7 @@ impl Entry {
             standing: GenerationState::Serving,
             fill: None,
             difference: None,
+            fill_rows: (0, 0),
             schema,
             state,
             out: vec![],

@@ -33,6 +33,8 @@ pub(crate) struct Kept {
     standing: GenerationState,
     fill: Option<Fill>,
     difference: Option<Difference>,
+    #[serde(default)]
+    fill_rows: (u64, u64),
 }
 
 impl Entry {
@@ -89,6 +91,7 @@ impl Views {
             standing: e.standing,
             fill: e.fill.clone(),
             difference: e.difference,
+            fill_rows: e.fill_rows,
         };
         self.entries.iter().map(one).collect()
     }
@@ -231,6 +234,7 @@ impl Views {
         let Some(entry) = self.entries.iter_mut().find(|e| e.view.spec.table() == *table) else { return };
         let name = entry.view.spec.name.clone();
         entry.difference = entry.fill.as_ref().filter(|f| f.compared).map(|f| f.difference).or(entry.difference);
+        entry.fill_rows = entry.fill.as_ref().map_or(entry.fill_rows, |f| (f.rows_read, f.rows_written));
         entry.fill = None;
         entry.changed = true;
         entry.restated = true;
@@ -314,7 +318,7 @@ impl Entry {
         if let (State::Window(state), Some(fill)) = (&mut self.state, &kept.fill) {
             state.done = Some(fill.to);
         }
-        (self.standing, self.fill, self.difference) = (kept.standing, kept.fill, kept.difference);
+        (self.standing, self.fill, self.difference, self.fill_rows) = (kept.standing, kept.fill, kept.difference, kept.fill_rows);
     }
 
     fn generation_status(&self) -> GenerationStatus {
@@ -325,8 +329,8 @@ impl Entry {
             origin: self.origin,
             sql: self.view.spec.sql.clone(),
             filled: fill.map(|f| (f.done_until.map(EventTime), EventTime(f.to))),
-            rows_read: fill.map_or(0, |f| f.rows_read),
-            rows_written: fill.map_or(0, |f| f.rows_written),
+            rows_read: fill.map_or(self.fill_rows.0, |f| f.rows_read),
+            rows_written: fill.map_or(self.fill_rows.1, |f| f.rows_written),
             difference: self.difference.or_else(|| fill.filter(|f| f.compared).map(|f| f.difference)),
             error: self.told_error().or_else(|| fill.and_then(|f| f.error.clone())),
         }

@@ -387,3 +387,28 @@ fn planner_errors_name_what_is_near() {
     assert!(text.contains("cuont") && text.contains("count"), "{text}");
     assert!(compile("SELECT x FROM nowhere GROUP BY 1").err().unwrap().to_string().contains("nowhere"));
 }
+
+#[test]
+fn what_fails_whatever_the_data_is_refused_with_its_reason() {
+    let windowed = |value: &str| {
+        format!(
+            "SELECT service, tumble(window_start, INTERVAL '1 minute') AS window_start, {value} AS x FROM panes WHERE metric = 'up' GROUP BY 1, 2"
+        )
+    };
+    for (select, said) in [
+        (windowed("SUM(count) + 1 / 0"), "the constant Int64(1) / Int64(0) cannot be computed: "),
+        (windowed("MAX(CAST('many' AS BIGINT))"), "Cannot cast string 'many'"),
+        (windowed("approx_percentile_cont(last, 1.5)"), "1.5"),
+        (
+            "SELECT window_start, service, deviation(ratio, 'warmth', window_start) OVER (PARTITION BY service ORDER BY window_start)['state'] AS s FROM traffic".to_owned(),
+            "signal \"warmth\" is not known",
+        ),
+    ] {
+        let error = compile(&select).err().unwrap_or_else(|| panic!("{select}"));
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains(said), "{select}: {error}");
+    }
+    for value in ["SUM(count) / (COUNT(*) - 2)", "100 / MIN(resets)", "SUM(count) / NULLIF(0, 0)", "MAX(CAST(label(labels, 'code') AS BIGINT))"] {
+        compile(&windowed(value)).unwrap_or_else(|e| panic!("{value}: {e}"));
+    }
+}

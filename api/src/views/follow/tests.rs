@@ -91,6 +91,12 @@ async fn only_views_from_files_are_dropped_also_after_a_restart() {
     fs::remove_dir_all(world.folder.path()).unwrap();
     fresh.round().await;
     assert_eq!(world.generations("a").len(), 1);
+    let told = world.files.errors();
+    assert!(matches!(&told[..], [(view, error)] if view == "a" && error.contains("cannot be read")), "{told:?}");
+    fs::create_dir_all(world.folder.path()).unwrap();
+    world.write("a", "n");
+    fresh.round().await;
+    assert_eq!((world.generations("a").len(), world.files.errors()), (1, Vec::new()), "and it is well again with the folder");
 }
 
 #[tokio::test]
@@ -108,4 +114,16 @@ async fn a_view_waits_for_the_one_it_reads() {
     world.live.update(|view| drop(view.views.insert(name, info)));
     world.follower.round().await;
     assert_eq!(world.generations("above").len(), 1);
+}
+
+#[tokio::test]
+async fn a_view_that_others_read_stays_without_its_file_and_says_so() {
+    let mut world = start();
+    world.write("read_by_others", "n");
+    world.follower.round().await;
+    fs::remove_file(world.folder.path().join("read_by_others.sql")).unwrap();
+    world.follower.round().await;
+    assert_eq!(world.generations("read_by_others").len(), 1);
+    let told = world.files.errors();
+    assert!(matches!(&told[..], [(view, error)] if view == "read_by_others" && error.contains("is gone, but: ")), "{told:?}");
 }

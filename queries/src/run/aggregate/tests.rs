@@ -39,7 +39,7 @@ const WINDOWS: &[&str] = &[
     "SELECT *, LEAD(n) OVER (PARTITION BY window_start ORDER BY n, service) AS next, first_value(service) OVER (PARTITION BY window_start ORDER BY n DESC, service) AS busiest FROM (SELECT service, hop(window_start, INTERVAL '1 minute', INTERVAL '2 minutes') AS window_start, COUNT(*) AS n FROM panes GROUP BY 1, 2) t",
     // Aggregates.
     "SELECT tumble(window_start, INTERVAL '10 minutes') AS window_start, service, CASE WHEN count > 4 THEN 'many' ELSE 'few' END AS much, stddev(count) AS sd, corr(CAST(count AS DOUBLE), CAST(series_id AS DOUBLE)) AS r, covar_pop(count, series_id) AS c, regr_slope(count, series_id) AS b FROM panes GROUP BY 1, 2, 3",
-    "SELECT tumble(window_start, INTERVAL '5 minutes') AS window_start, metric, approx_distinct(series_id) AS series, approx_distinct(label(labels, 'instance')) FILTER (WHERE count > 2) AS hosts FROM panes GROUP BY 1, 2",
+    "SELECT tumble(window_start, INTERVAL '5 minutes') AS window_start, metric, approx_distinct(series_id) AS series, approx_distinct(service) AS services, approx_distinct(label(labels, 'instance')) FILTER (WHERE count > 2) AS hosts FROM panes GROUP BY 1, 2",
     "SELECT tumble(window_start, INTERVAL '5 minutes') AS window_start, histogram_quantile(0.9, CAST(series_id AS DOUBLE), CAST(count AS DOUBLE)) AS p90, percentile_cont(0.5) WITHIN GROUP (ORDER BY last) AS exact FROM panes GROUP BY 1",
 ];
 
