@@ -1,5 +1,6 @@
 //! The loop around the pipeline: recovery, replay, intake in order, ticks, checkpoints, graceful stop. All I/O of the engine is here.
 
+mod follow;
 mod past;
 mod recover;
 
@@ -114,7 +115,8 @@ pub fn start(parts: EngineParts) -> Result<EngineHandle> {
         last_late_round: None,
         answers: vec![],
         answers_at_work: vec![],
-        gap_since: None,
+        behind: BTreeMap::new(),
+        log_away: false,
         checkpoint: None,
         committing: None,
         last_cut: Instant::now(),
@@ -162,7 +164,10 @@ struct Engine {
     /// Answers for the next checkpoint, and for the one at work.
     answers: Vec<past::Answer>,
     answers_at_work: Vec<past::Answer>,
-    gap_since: Option<Instant>,
+    /// Logs with records that are not delivered: from which position, and since when.
+    behind: BTreeMap<LogName, (Position, Instant)>,
+    /// The log could not be read when it was last tried.
+    log_away: bool,
     checkpoint: Option<Checkpoint>,
     committing: Option<Committing>,
     last_cut: Instant,
@@ -190,9 +195,6 @@ enum Event {
 
 /// Deliveries taken in one go before the loop looks at the clock again.
 const BURST: usize = 32;
-
-/// How long a missing predecessor is waited for before it is read from the log; simulations have no receiver that is only slow.
-const GAP_WAIT: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
 
 /// How long readers wait at most, after a restart, for repairs that the process before had shown and not yet checkpointed.
 const REDO_WAIT: Duration = Duration::from_secs(15);
@@ -269,32 +271,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Puts a delivery in its place and takes every record that is next.
-    async fn accept(&mut self, delivery: Delivery) -> Result<()> {
-        let log = delivery.log;
-        if delivery.position > self.pipeline.next(log) {
-            self.waiting.entry(log).or_default().insert(delivery.position, delivery);
-            return Ok(());
-        }
-        // What a replay read from the log already is not taken again.
-        if delivery.position == self.pipeline.next(log) {
-            self.take(delivery).await?;
-        }
-        while let Some(next) = self.next_waiting(log) {
-            self.take(next).await?;
-        }
-        Ok(())
-    }
-
-    fn next_waiting(&mut self, log: LogName) -> Option<Delivery> {
-        let next = self.pipeline.next(log);
-        let waiting = self.waiting.get_mut(&log)?;
-        while waiting.first_key_value().is_some_and(|(at, _)| *at < next) {
-            waiting.pop_first();
-        }
-        waiting.remove(&next)
-    }
-
     async fn take(&mut self, delivery: Delivery) -> Result<()> {
         self.pipeline.apply(delivery.log, delivery.position, &delivery.record, delivery.decoded);
         if let Some(request) = self.pipeline.settle_request() {
@@ -320,7 +296,7 @@ impl Engine {
 
     async fn tick(&mut self) -> Result<()> {
         let started = Instant::now();
-        self.fill_gap().await?;
+        self.follow().await?;
         self.resolve_all().await?;
         self.pipeline.tick(self.clock.now());
         self.answer_if_whole();
@@ -333,24 +309,6 @@ impl Engine {
         metrics::gauge!(Metric::LateWaiting.name()).set(self.pipeline.late.len() as f64);
         if let Some(watermark) = self.pipeline.watermark_time() {
             metrics::gauge!(Metric::WatermarkLag.name()).set((self.clock.now().0 - watermark.0) as f64);
-        }
-        Ok(())
-    }
-
-    /// Reads from the log what was appended but never delivered (its receiver died between the two).
-    async fn fill_gap(&mut self) -> Result<()> {
-        let gap = self.waiting.iter().find(|(_, w)| !w.is_empty()).map(|(log, _)| *log);
-        let Some(log) = gap else {
-            self.gap_since = None;
-            return Ok(());
-        };
-        if self.gap_since.get_or_insert_with(Instant::now).elapsed() < GAP_WAIT {
-            return Ok(());
-        }
-        self.gap_since = None;
-        self.replay(log).await?;
-        while let Some(next) = self.next_waiting(log) {
-            self.take(next).await?;
         }
         Ok(())
     }

@@ -72,11 +72,13 @@ struct World {
     log: Arc<MemoryLog>,
     tables: Arc<MemoryTables>,
     checkpoints: Arc<MemoryCheckpoints>,
+    /// One record in so many is appended by another process, which delivers nothing here.
+    foreign: Option<u64>,
 }
 
 impl World {
     fn new() -> Self {
-        Self { log: Arc::default(), tables: Arc::default(), checkpoints: Arc::default() }
+        Self { log: Arc::default(), tables: Arc::default(), checkpoints: Arc::default(), foreign: None }
     }
 
     /// Runs an engine over `records`; a graceful stop checkpoints, a crash does not.
@@ -117,6 +119,9 @@ impl World {
         let log = LogName::first(Topic::Metrics);
         for record in records {
             let position = self.log.append(log, record.clone()).await.expect("appends");
+            if self.foreign.is_some_and(|one_in| position.0 % one_in == 0) {
+                continue;
+            }
             let place = intake.reserve().await.expect("room");
             place.deliver(Delivery { log, position, decoded: JsonBodies.decode(record).expect("decodes"), record: record.clone() });
         }
@@ -329,6 +334,17 @@ async fn a_retry_of_a_body_counts_once_even_across_a_restart() {
     assert_eq!((raw.len(), panes.len()), (1, 1));
     let source = live.view().status.sources.get("s").cloned().expect("known");
     assert_eq!((source.accepted, source.duplicates), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_other_processes_append_are_taken_in_their_place() {
+    let all: Vec<Sample> = (0..90).map(|i| (i as u8 % 3, 1_000_000 + i * 1_000, (i as f64).to_bits())).collect();
+    let records: Vec<Record> = all.chunks(4).enumerate().map(|(i, c)| record(c, i as i64)).collect();
+    for foreign in [1, 2, 3] {
+        let world = World { foreign: Some(foreign), ..World::new() };
+        let live = world.run(&records, false, 1_000_000).await;
+        assert_eq!(all_rows(&world, &live).await, naive(&all), "one in {foreign}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

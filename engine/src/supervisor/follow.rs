@@ -1,0 +1,81 @@
+//! Records in the order of the log: what is delivered in memory, and what lies in the log and is not.
+
+use super::Engine;
+use crate::error::{ErrorKind, Result};
+use crate::intake::Delivery;
+use crate::log::LogName;
+use std::time::{Duration, Instant};
+
+/// How long what is missing is waited for before it is read from the log; simulations have no receiver that is only slow.
+const GAP_WAIT: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
+
+impl Engine {
+    /// Puts a delivery in its place and takes every record that is next.
+    pub(super) async fn accept(&mut self, delivery: Delivery) -> Result<()> {
+        let log = delivery.log;
+        if delivery.position > self.pipeline.next(log) {
+            self.waiting.entry(log).or_default().insert(delivery.position, delivery);
+            return Ok(());
+        }
+        // What a replay read from the log already is not taken again.
+        if delivery.position == self.pipeline.next(log) {
+            self.take(delivery).await?;
+        }
+        while let Some(next) = self.next_waiting(log) {
+            self.take(next).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn next_waiting(&mut self, log: LogName) -> Option<Delivery> {
+        let next = self.pipeline.next(log);
+        let waiting = self.waiting.get_mut(&log)?;
+        while waiting.first_key_value().is_some_and(|(at, _)| *at < next) {
+            waiting.pop_first();
+        }
+        waiting.remove(&next)
+    }
+
+    /// Reads from the log what was appended and is not delivered: by another process, or by a receiver that died or got no answer in between.
+    pub(super) async fn follow(&mut self) -> Result<()> {
+        for log in self.logs.clone() {
+            if let Err(error) = self.follow_one(log).await {
+                if error.kind() != ErrorKind::Unavailable {
+                    return Err(error);
+                }
+                if !self.log_away {
+                    tracing::warn!(%log, %error, "the log cannot be read; it is tried again");
+                }
+                self.log_away = true;
+                return Ok(());
+            }
+        }
+        if std::mem::take(&mut self.log_away) {
+            tracing::info!("the log can be read again");
+        }
+        Ok(())
+    }
+
+    async fn follow_one(&mut self, log: LogName) -> Result<()> {
+        let next = self.pipeline.next(log);
+        let waits = self.waiting.get(&log).is_some_and(|waiting| !waiting.is_empty());
+        if !waits && self.log.bounds(log).await?.1 <= next {
+            self.behind.remove(&log);
+            return Ok(());
+        }
+        let since = self.behind.entry(log).or_insert_with(|| (next, Instant::now()));
+        if since.0 != next {
+            // What is being delivered comes by itself.
+            *since = (next, Instant::now());
+        }
+        if since.1.elapsed() < GAP_WAIT {
+            return Ok(());
+        }
+        self.behind.remove(&log);
+        self.replay(log).await?;
+        while let Some(next) = self.next_waiting(log) {
+            self.take(next).await?;
+        }
+        Ok(())
+    }
+}
