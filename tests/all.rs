@@ -6,6 +6,7 @@ mod bad_input;
 mod continuous;
 mod differential;
 mod full_disk;
+mod kafka;
 mod lateness;
 mod ledger;
 mod power_loss;

@@ -2,15 +2,17 @@
 
 mod document;
 mod error;
+mod log;
 
 pub use document::{DEFAULT_TOML, Document, Origin};
 pub use error::ConfigError;
+pub use log::LogConfig;
 
 use afferent_engine::config::EngineConfig;
 use afferent_ingest::config::{IngestConfig, Secret};
 use afferent_queries::config::SqlLimits;
 use afferent_storage::config::MaintainConfig;
-use afferent_storage::log::config::EmbeddedLogConfig;
+use afferent_storage::log::kafka::settings::Settings;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
@@ -27,10 +29,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// Folder for everything on this machine.
     pub data_dir: PathBuf,
-    /// Folder of the embedded log.
-    pub log_dir: PathBuf,
-    /// Limits of the embedded log.
-    pub log: EmbeddedLogConfig,
+    /// The log.
+    pub log: LogConfig,
     /// The receivers.
     pub ingest: IngestConfig,
     /// The engine.
@@ -110,7 +110,7 @@ pub fn read(document: &mut Document, file: Option<&Path>) -> Result<(), ConfigEr
 
 /// True for keys whose values must not be seen.
 pub fn is_secret(key: &str) -> bool {
-    ["secret", "secrets", "token", "tokens", "password"].iter().any(|word| key.ends_with(word))
+    ["secret", "secrets", "token", "tokens", "password"].iter().any(|word| key.ends_with(word)) || Settings::is_secret(key)
 }
 
 #[derive(Deserialize)]
@@ -135,14 +135,6 @@ struct RawTelemetry {
 #[serde(deny_unknown_fields)]
 struct RawData {
     dir: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLog {
-    url: String,
-    bytes_max: i64,
-    segment_bytes: i64,
 }
 
 #[derive(Deserialize)]
@@ -180,8 +172,7 @@ impl Config {
         Ok(Self {
             server: check.server(&sql)?,
             telemetry: check.telemetry()?,
-            log: check.log()?,
-            log_dir: data_dir.join("log"),
+            log: check.log(&data_dir, ingest.body_bytes_max as u64)?,
             store_dir: check.store(&data_dir)?,
             data_dir,
             ingest,
@@ -267,22 +258,6 @@ impl Check<'_> {
         };
         crate::telemetry::filter(&raw.log_level).map_err(|e| self.wrong("telemetry.log_level", format!("{:?}: {e}", raw.log_level)))?;
         Ok(TelemetryConfig { log_format, log_level: raw.log_level })
-    }
-
-    fn log(&self) -> Result<EmbeddedLogConfig, ConfigError> {
-        let raw: RawLog = self.section("log")?;
-        if raw.url.starts_with("kafka://") {
-            return Err(self.wrong("log.url", "a Kafka log comes in a later version; use \"embedded\""));
-        }
-        if raw.url != "embedded" {
-            return Err(self.wrong("log.url", format!("{:?} must be \"embedded\"", raw.url)));
-        }
-        let config = EmbeddedLogConfig {
-            bytes_max: self.range("log.bytes_max", raw.bytes_max, 0..=i64::MAX)?,
-            segment_bytes: self.range("log.segment_bytes", raw.segment_bytes, 0..=i64::MAX)?,
-        };
-        self.by_crate("log", config.validate())?;
-        Ok(config)
     }
 
     fn store(&self, data_dir: &Path) -> Result<PathBuf, ConfigError> {

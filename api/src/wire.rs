@@ -1,5 +1,7 @@
 //! Puts the parts together: log, store, tables, dimensions, views, engine, upkeep, HTTP. Starts them inside out and stops them outside in.
 
+mod log;
+
 use crate::config::Config;
 use crate::state::AppState;
 use crate::views::files::ViewFiles;
@@ -25,13 +27,13 @@ use afferent_queries::plan::{Statements, shipped};
 use afferent_queries::session::{SqlEngine, TableSource};
 use afferent_storage::checkpoint::ObjectCheckpoints;
 use afferent_storage::history::ParquetHistory;
-use afferent_storage::log::embedded::EmbeddedLog;
 use afferent_storage::maintain::Maintainer;
 use afferent_storage::object_store::{self, Store};
 use afferent_storage::steps::Steps;
 use afferent_storage::table::delta::DeltaTables;
 use afferent_storage::table::provider::LakeTable;
 use axum::Router;
+use log::Log;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,7 +53,7 @@ pub struct Server {
     http: JoinSet<Ended>,
     parts: JoinSet<Ended>,
     appender: Appender,
-    log: Arc<EmbeddedLog>,
+    log: Log,
     doors: CancellationToken,
     inner: CancellationToken,
     _halt: DropGuard,
@@ -72,7 +74,7 @@ type Ended = (Part, Result<()>);
 
 /// What was opened before anything runs.
 struct Opened {
-    log: Arc<EmbeddedLog>,
+    log: Log,
     store: Store,
     dimensions: Arc<Dimensions>,
     views: Vec<View>,
@@ -81,7 +83,7 @@ struct Opened {
 /// Starts everything and returns once the address is bound; recovery then goes on behind it (`/readyz`).
 ///
 /// # Errors
-/// `Invalid` for definitions, `Conflict` where another process has the folder, `Unavailable` for disk and address, `Corrupt` for the log.
+/// `Invalid` for definitions, `Conflict` where another process has the folder, `Unavailable` for disk, brokers and address, `Corrupt` for the log.
 pub async fn start(config: Config) -> Result<Server> {
     start_watched(config, Steps::default()).await
 }
@@ -112,17 +114,23 @@ struct Assembly {
     address: SocketAddr,
 }
 
-/// Opens what lies on disk, apart from the async threads, because it reads and checks the whole log.
+/// Opens what is kept, definitions first: a wrong one is told before a long log is read. Files are read apart from the async threads.
 async fn open(config: Arc<Config>, steps: Steps) -> Result<Opened> {
-    let opened = tokio::task::spawn_blocking(move || {
-        let files = &config.files;
+    let files = config.files.clone();
+    let (dimensions, views) = on_thread(move || {
         let dimensions = Dimensions::load(files.inventory.as_deref(), files.slo.as_deref(), files.prices.as_deref())?;
         let views = shipped(&dimensions)?;
-        let log = EmbeddedLog::open_watched(&config.log_dir, config.log.clone(), steps.clone())?;
-        let store = object_store::open(&config.store_dir.to_string_lossy())?.owned()?.watched(steps);
-        Ok(Opened { log, store, dimensions: Arc::new(dimensions), views })
-    });
-    opened.await.map_err(|e| Error::caused(ErrorKind::Internal, "opening the data folder failed", e))?
+        Ok((Arc::new(dimensions), views))
+    })
+    .await?;
+    let log = Log::open(&config.log, steps.clone()).await?;
+    let store = on_thread(move || Ok(object_store::open(&config.store_dir.to_string_lossy())?.owned()?.watched(steps))).await?;
+    Ok(Opened { log, store, dimensions, views })
+}
+
+async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Error::caused(ErrorKind::Internal, "opening the data folder failed", e))?
 }
 
 fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
@@ -142,7 +150,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
         writer: writer_name(started_at),
         logs: Topic::ALL.into_iter().map(LogName::first).collect(),
         intake: taken,
-        log: log.clone(),
+        log: log.reader(),
         decoder: decoders.clone(),
         tables: tables.clone(),
         checkpoints: ObjectCheckpoints::new(store.clone()),
@@ -158,7 +166,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     })?;
     let maintainer = Maintainer::new(store.clone(), tables, live.clone(), config.maintain.clone())?;
     let sql = Arc::new(SqlEngine::new(&dimensions, live.clone(), table_source(store), config.sql.clone())?);
-    let appender = Appender::new(log.clone(), hand_over, clock.clone());
+    let appender = Appender::new(log.writer(), hand_over, clock.clone());
     let receivers = IngestState::new(config.ingest.clone(), appender.clone(), decoders, clock.clone());
     let view_files = Arc::new(ViewFiles::default());
     let follower = config.files.views.clone().map(|folder| Follower::new(folder, control.clone(), live.clone(), view_files.clone()));

@@ -5,6 +5,7 @@ pub mod config;
 pub mod conformance;
 pub mod embedded;
 pub mod error;
+pub mod kafka;
 pub mod metrics;
 
 #[cfg(test)]

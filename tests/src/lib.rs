@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod door;
+pub mod kafka;
 pub mod ledger;
 pub mod oracle;
 pub mod panes;

@@ -69,7 +69,11 @@ fn masked(key: &str, value: &Value) -> Value {
     match value {
         Value::String(text) if config::is_secret(key) && !text.is_empty() => Value::String(MASK.to_owned()),
         Value::Array(items) => Value::Array(items.iter().map(|item| masked(key, item)).collect()),
-        Value::Table(items) => Value::Table(items.iter().map(|(name, item)| (name.clone(), masked(key, item))).collect()),
+        Value::Table(items) => {
+            // In a table of secrets each is one; in any other, a name tells.
+            let key_of = |name: &String| if config::is_secret(key) { key.to_owned() } else { name.clone() };
+            Value::Table(items.iter().map(|(name, item)| (name.clone(), masked(&key_of(name), item))).collect())
+        }
         plain => plain.clone(),
     }
 }

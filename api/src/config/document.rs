@@ -34,7 +34,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Sections of keys, each with its value and origin. Depth is two; a key whose default is `{}` takes any names with strings or integers.
+/// Sections of keys, each with its value and origin. Depth is two; a key whose default is `{}` takes any names (dots and
+/// all) with strings, integers or booleans.
 #[derive(Debug, Clone)]
 pub struct Document {
     table: Table,
@@ -119,6 +120,7 @@ impl Document {
         let value = convert(value).ok_or_else(|| wrong(expected, value.type_str().to_owned()))?;
         let value = match (expected, value) {
             ("float", Value::Integer(n)) => Value::Float(n as f64),
+            ("table", Value::Table(items)) => Value::Table(flat(items)),
             (_, value) => value,
         };
         if !slot.same_type(&value) {
@@ -126,7 +128,7 @@ impl Document {
         }
         let odd = match &value {
             Value::Array(items) => items.iter().find(|item| !item.is_str()),
-            Value::Table(items) => items.values().find(|item| !item.is_str() && !item.is_integer()),
+            Value::Table(items) => items.values().find(|item| !item.is_str() && !item.is_integer() && !item.is_bool()),
             _ => None,
         };
         if let Some(odd) = odd {
@@ -149,6 +151,18 @@ impl Document {
         let same_name = || known.iter().find(|k| k.rsplit('.').next() == key.rsplit('.').next()).cloned();
         ConfigError::UnknownKey { path: path.into(), line, nearest: nearest.or_else(same_name), key }
     }
+}
+
+/// `a.b = 1` in a table of any names is the name `a.b`, whether or not it stands in quotes.
+fn flat(items: Table) -> Table {
+    let mut all = Table::new();
+    for (name, value) in items {
+        match value {
+            Value::Table(inner) => all.extend(flat(inner).into_iter().map(|(rest, value)| (format!("{name}.{rest}"), value))),
+            value => drop(all.insert(name, value)),
+        }
+    }
+    all
 }
 
 /// The line of a byte, from 1.

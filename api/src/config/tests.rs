@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use afferent_storage::log::config::EmbeddedLogConfig;
+use afferent_storage::log::kafka::config::KafkaLogConfig;
 
 fn read_text(text: &str) -> Result<Config, ConfigError> {
     let mut document = Document::reference()?;
@@ -32,7 +34,9 @@ fn defaults_are_those_of_the_crates_they_belong_to() {
     assert_eq!(config.sql, SqlLimits::default());
     assert_eq!(config.maintain, MaintainConfig::default());
     assert_eq!(config.engine, EngineConfig::default());
-    assert_eq!(config.log, EmbeddedLogConfig::default());
+    assert_eq!(config.log, LogConfig::Embedded { dir: config.data_dir.join("log"), limits: EmbeddedLogConfig::default() });
+    let LogConfig::Kafka(kafka) = read_text("[log]\nurl = \"kafka://kafka:9092\"\n").unwrap().log else { panic!("no log on Kafka") };
+    assert_eq!(kafka, KafkaLogConfig::of_url("kafka://kafka:9092").unwrap());
 }
 
 #[test]
@@ -74,9 +78,42 @@ fn wrong_types_and_values_name_their_place() {
     assert!(error.starts_with("afferent.toml:2: not valid TOML"), "{error}");
 }
 
+const KAFKA: &str = "[log]\nurl = \"kafka://kafka-1:9092,kafka-2:9092\"\n";
+
+#[test]
+fn a_log_on_kafka_takes_its_settings_in_quotes_or_not() {
+    for text in ["\"sasl.password\" = \"hunter2\"\n\"socket.keepalive.enable\" = true", "sasl.password = \"hunter2\"\nsocket.keepalive.enable = true"] {
+        let config = read_text(&format!("{KAFKA}topic_prefix = \"shop\"\nappend_wait_ms = 500\n[log.kafka]\n{text}\n")).unwrap();
+        let LogConfig::Kafka(kafka) = &config.log else { panic!("no log on Kafka") };
+        assert_eq!((kafka.brokers.len(), kafka.topic_prefix.as_str(), kafka.append_wait), (2, "shop", Duration::from_millis(500)));
+        assert_eq!(kafka.body_bytes_max, config.ingest.body_bytes_max as u64);
+        let shown = format!("{config:?}");
+        assert!(shown.contains("\"socket.keepalive.enable\": \"true\"") && !shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn wrong_settings_of_a_log_on_kafka_name_their_place() {
+    for (text, start) in [
+        ("[log]\nurl = \"redis://x\"\n", "afferent.toml:2: log.url: must be \"embedded\" or kafka://"),
+        ("[log]\nurl = \"kafka://\"\n", "afferent.toml:2: log.url: \"\" is not HOST:PORT"),
+        ("[log]\nurl = \"kafka://u:hunter2@kafka:9092\"\n", "afferent.toml:2: log.url: user and password do not belong there"),
+        ("[log]\nreplication = 16\n", "afferent.toml:2: log.replication: 16 is out of range"),
+        ("[log]\ntopic_prefix = \"a b\"\n", "afferent.toml:2: log.topic_prefix: "),
+        ("[log]\ncompression = \"zstd\"\n", "afferent.toml:2: log.compression: \"zstd\" must be one of none, lz4, snappy"),
+        ("[log]\nappend_wait_ms = 1\n", "afferent.toml:2: log.append_wait_ms: 1 is out of range"),
+        ("[log.kafka]\nacks = 1\n", "afferent.toml:1: log.kafka: \"acks\" is not to be set: a record is acknowledged by all in-sync replicas"),
+        ("[log.kafka]\nsecurity.protocol = \"X\"\n", "afferent.toml:1: log.kafka: \"security.protocol\" "),
+    ] {
+        let error = error_of(text);
+        assert!(error.starts_with(start) && !error.contains("hunter2"), "{text:?}: {error}");
+    }
+    let error = error_of(&format!("{KAFKA}[ingest]\nbody_bytes_max = 200000000\n"));
+    assert!(error.contains("ingest.body_bytes_max must be at most"), "{error}");
+}
+
 #[test]
 fn what_comes_later_says_so() {
-    assert!(error_of("[log]\nurl = \"kafka://localhost:9092\"\n").contains("comes in a later version"));
     assert!(error_of("[store]\nurl = \"s3://bucket/prefix\"\n").contains("comes in a later version"));
 }
 
@@ -94,7 +131,8 @@ fn flags_override_the_file_and_are_blamed_by_name() {
 fn log_and_store_lie_under_the_data_folder() {
     let config = read_text("[data]\ndir = \"some/where\"\n").unwrap();
     assert!(config.data_dir.is_absolute() && config.data_dir.ends_with("some/where"));
-    assert_eq!((config.log_dir, config.store_dir), (config.data_dir.join("log"), config.data_dir.join("store")));
+    assert_eq!(config.store_dir, config.data_dir.join("store"));
+    assert!(matches!(&config.log, LogConfig::Embedded { dir, .. } if *dir == config.data_dir.join("log")));
     let config = read_text("[store]\nurl = \"else/where\"\n").unwrap();
     assert!(config.store_dir.ends_with("else/where"));
 }

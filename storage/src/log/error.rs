@@ -88,7 +88,7 @@ pub enum LogError {
         oldest: Position,
     },
     /// The position was never written.
-    #[error("position {} of log {log} lies beyond its end, {}; was the log folder replaced by an older one?", from.0, next.0)]
+    #[error("position {} of log {log} lies beyond its end, {}; was the log replaced by an older one?", from.0, next.0)]
     BeyondEnd {
         /// Which log.
         log: LogName,

@@ -2,7 +2,8 @@
 
 use super::*;
 
-const FILE: &str = "[server]\nlisten = \"127.0.0.1:7\"\n[ingest.webhook_secrets]\nincidents = \"correct horse\"\n[ingest.write_tokens]\nprometheus-a = \"battery staple\"\n";
+const FILE: &str = "[server]\nlisten = \"127.0.0.1:7\"\n[ingest.webhook_secrets]\nincidents = \"correct horse\"\n[ingest.write_tokens]\nprometheus-a = \"battery staple\"\n\
+    [log.kafka]\nsasl.username = \"reader\"\nsasl.password = \"pony\"\nssl.key.pem = \"zebra\"\n";
 
 fn document(text: &str) -> Document {
     let mut document = Document::reference().unwrap();
@@ -14,6 +15,7 @@ fn document(text: &str) -> Document {
 fn secrets_are_masked_and_their_names_stay() {
     let text = render(&document(FILE));
     assert!(!text.contains("horse") && !text.contains("staple"), "{text}");
+    assert!(!text.contains("pony") && !text.contains("zebra") && text.contains("\"reader\""), "{text}");
     assert!(text.contains("incidents = \"********\"") && text.contains("prometheus-a = \"********\""), "{text}");
 }
 

@@ -1,0 +1,115 @@
+//! Real Kafka brokers: one or three, started by `servers/kafka.sh` on free ports and a folder of their own, killed and paused one by one.
+
+use crate::prometheus::installed;
+use crate::skip::skip;
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A running cluster; its brokers end when it is dropped, and when this process ends.
+#[derive(Debug)]
+pub struct Kafka {
+    folder: tempfile::TempDir,
+    /// Where it is, `127.0.0.1:19092,127.0.0.1:19093`.
+    pub brokers: String,
+    count: usize,
+}
+
+impl Kafka {
+    /// Starts so many brokers; where the programs that takes are missing, says that `test` is skipped.
+    ///
+    /// # Panics
+    /// When they do not start, and in CI when programs are missing.
+    pub fn start_or_skip(test: &str, count: usize) -> Option<Self> {
+        let missing: Vec<&str> = ["java", "mvn", "flock", "setsid"].into_iter().filter(|program| installed(program).is_none()).collect();
+        if !missing.is_empty() {
+            skip(test, &format!("{} not installed (Debian: openjdk-17-jre-headless, maven)", missing.join(", ")));
+            return None;
+        }
+        Some(Self::start(count).unwrap_or_else(|error| panic!("{test}: {error:#}")))
+    }
+
+    /// Starts so many brokers and waits until they are ready.
+    ///
+    /// # Errors
+    /// When they do not start; what they printed is part of the error.
+    pub fn start(count: usize) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("afferent-kafka-").tempdir()?;
+        let mut cluster = Self { folder, brokers: String::new(), count };
+        let id = std::process::id().to_string();
+        cluster.brokers = cluster.run("start", &[&count.to_string(), &id])?.trim().to_owned();
+        Ok(cluster)
+    }
+
+    /// The address of a log on it.
+    pub fn url(&self) -> String {
+        format!("kafka://{}", self.brokers)
+    }
+
+    /// A prefix for topics that no other test uses.
+    pub fn prefix(&self) -> String {
+        static USED: AtomicU64 = AtomicU64::new(0);
+        format!("test-{}", USED.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The numbers of its brokers.
+    pub fn numbers(&self) -> std::ops::RangeInclusive<usize> {
+        1..=self.count
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&self, number: usize) -> Result<()> {
+        self.run("kill", &[&number.to_string()]).map(drop)
+    }
+
+    /// SIGSTOP: connections stay, nothing is answered.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&self, number: usize) -> Result<()> {
+        self.run("pause", &[&number.to_string()]).map(drop)
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self, number: usize) -> Result<()> {
+        self.run("resume", &[&number.to_string()]).map(drop)
+    }
+
+    /// Starts brokers that were killed, on their old ports and data, and waits until they are ready.
+    ///
+    /// # Errors
+    /// When they do not get ready.
+    pub fn restart(&self, numbers: impl IntoIterator<Item = usize>) -> Result<()> {
+        let numbers: Vec<String> = numbers.into_iter().map(|number| number.to_string()).collect();
+        let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        self.run("restart", &numbers).map(drop)
+    }
+
+    fn run(&self, what: &str, rest: &[&str]) -> Result<String> {
+        let script = script();
+        let mut command = Command::new(&script);
+        let output = command.arg(what).arg(self.folder.path()).args(rest).stdin(Stdio::null()).output();
+        let output = output.with_context(|| script.display().to_string())?;
+        ensure!(output.status.success(), "{} {what} {rest:?}: {}", script.display(), String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if let Err(error) = self.run("stop", &[]) {
+            eprintln!("the Kafka brokers could not be stopped: {error:#}");
+        }
+    }
+}
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("servers").join("kafka.sh")
+}
