@@ -13,6 +13,7 @@ use afferent_ingest::config::{IngestConfig, Secret};
 use afferent_queries::config::SqlLimits;
 use afferent_storage::config::MaintainConfig;
 use afferent_storage::log::kafka::settings::Settings;
+use axum::http::Uri;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
@@ -58,6 +59,8 @@ pub struct ServerConfig {
     pub request_max: Duration,
     /// How long a graceful stop waits for requests in flight.
     pub stop_wait: Duration,
+    /// Where other processes of the group send their readers to this one.
+    pub advertise: Option<String>,
     /// What a caller must show who defines views; `None`: only callers on this machine may.
     pub view_token: Option<Secret>,
 }
@@ -122,6 +125,7 @@ struct RawServer {
     request_s_max: i64,
     stop_wait_s: i64,
     view_token: String,
+    advertise: String,
 }
 
 #[derive(Deserialize)]
@@ -244,8 +248,17 @@ impl Check<'_> {
             connection_idle: Duration::from_secs(idle_s),
             request_max: Duration::from_secs(self.range("server.request_s_max", raw.request_s_max, 1..=600)?),
             stop_wait: Duration::from_secs(self.range("server.stop_wait_s", raw.stop_wait_s, 1..=600)?),
+            advertise: self.advertise(raw.advertise, listen)?,
             view_token: Some(raw.view_token).filter(|token| !token.is_empty()).map(Secret::new),
         })
+    }
+
+    fn advertise(&self, given: String, listen: SocketAddr) -> Result<Option<String>, ConfigError> {
+        if given.is_empty() {
+            return Ok((!listen.ip().is_unspecified() && listen.port() != 0).then(|| format!("http://{listen}")));
+        }
+        let fits = given.parse::<Uri>().is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some());
+        if fits { Ok(Some(given)) } else { Err(self.wrong("server.advertise", format!("{given:?} is not http://HOST:PORT"))) }
     }
 
     fn telemetry(&self) -> Result<TelemetryConfig, ConfigError> {

@@ -11,7 +11,7 @@ use crate::{backfill, cards, openapi, ops, sql, stats, status};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
@@ -44,9 +44,11 @@ pub fn router(state: AppState, ingest: Router) -> Router {
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics))
         .route("/openapi.json", get(openapi::document))
-        .route("/api/v1/freshness", get(status::freshness))
         .with_state(state.clone())
         .merge(ingest);
+    // Freshness is told while the log is replayed, too; not by those who only wait.
+    let fresh = Router::new().route("/api/v1/freshness", get(status::freshness)).with_state(state.clone());
+    let operations = operations.merge(fresh.layer(from_fn_with_state(state.clone(), waits)));
     let answers = cards::router(state.clone()).merge(stats::router(state.clone())).merge(backfill::router(state.clone()));
     let answers = answers.layer(from_fn_with_state(state.clone(), recovered));
     // Statements have a time limit of their own, which may be longer.
@@ -85,13 +87,35 @@ async fn within_time(State(limit): State<Duration>, request: Request, next: Next
     }
 }
 
-/// Before the replay has caught up, an answer would silently miss rows: there is none.
+/// Before the replay has caught up, an answer would silently miss rows: there is none. Who waits for the log sends readers to the one that works it.
 async fn recovered(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
     if state.live.view().status.recovered {
         return next.run(request).await;
     }
+    if state.standby.waits() {
+        return elsewhere(state.standby.works_at().as_deref(), request.uri());
+    }
     let error = ApiError::unavailable("recovering: replaying what the last checkpoint does not hold");
     error.hint("GET /readyz says when it is done; writes are taken meanwhile").into_response()
+}
+
+/// Sends readers on while another process works.
+async fn waits(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
+    if state.standby.waits() { elsewhere(state.standby.works_at().as_deref(), request.uri()) } else { next.run(request).await }
+}
+
+/// Sends a reader, method and body included, to the process that works.
+fn elsewhere(works_at: Option<&str>, uri: &Uri) -> Response<Body> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let location = works_at.and_then(|address| HeaderValue::try_from(format!("{}{path}", address.trim_end_matches('/'))).ok());
+    let Some(location) = location else {
+        let error = ApiError::unavailable("this process waits for its turn, and the one that works is not known");
+        return error.hint("try again in some seconds; server.advertise names a process to the others").into_response();
+    };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response.headers_mut().insert(LOCATION, location);
+    response
 }
 
 async fn not_found(method: Method, uri: Uri) -> ApiError {

@@ -17,6 +17,7 @@ pub mod ops;
 pub mod rights;
 pub mod shutdown;
 pub mod sql;
+pub mod standby;
 pub mod state;
 pub mod stats;
 pub mod status;

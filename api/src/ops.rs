@@ -21,7 +21,7 @@ pub async fn healthz(State(state): State<AppState>) -> ApiResult {
     Ok(json_response(StatusCode::OK, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "up_s": up_s })))
 }
 
-/// Answers 200 once the replay after the start has caught up.
+/// Answers 200 once the replay after the start has caught up, and while another process of the group works the log.
 ///
 /// # Errors
 /// 503 before that.
@@ -29,6 +29,10 @@ pub async fn readyz(State(state): State<AppState>) -> ApiResult {
     let status = state.live.view().status.clone();
     if status.recovered {
         return Ok(json_response(StatusCode::OK, &json!({ "status": "ready", "epoch": status.epoch })));
+    }
+    if state.standby.waits() {
+        // It takes records in, and sends readers to the one that works.
+        return Ok(json_response(StatusCode::OK, &json!({ "status": "standby", "works_at": state.standby.works_at() })));
     }
     let error = ApiError::unavailable("recovering: replaying what the last checkpoint does not hold");
     Err(error.hint("writes are taken already; answers are complete when this endpoint says ready"))

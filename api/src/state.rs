@@ -1,6 +1,7 @@
 //! What every handler can reach. Cheap to clone; nothing here does work.
 
 use crate::config::Config;
+use crate::standby::Standby;
 use crate::views::files::ViewFiles;
 use afferent_engine::clock::Clock;
 use afferent_engine::control::Control;
@@ -33,6 +34,8 @@ pub struct AppState {
     pub config: Arc<Config>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
+    /// Whether this process works the log, or which other one does.
+    pub standby: Arc<Standby>,
     /// When this process started.
     pub started_at: WallTime,
 }

@@ -1,8 +1,10 @@
 //! Puts the parts together: log, store, tables, dimensions, views, engine, upkeep, HTTP. Starts them inside out and stops them outside in.
 
 mod log;
+mod work;
 
 use crate::config::Config;
+use crate::standby::Standby;
 use crate::state::AppState;
 use crate::views::files::ViewFiles;
 use crate::views::follow::Follower;
@@ -17,8 +19,7 @@ use afferent_engine::live::{Live, ReadView};
 use afferent_engine::log::{LogName, Topic};
 use afferent_engine::query::View;
 use afferent_engine::schema::TableDef;
-use afferent_engine::supervisor::{self, EngineHandle, EngineParts};
-use afferent_engine::time::WallTime;
+use afferent_engine::supervisor::EngineParts;
 use afferent_ingest::appender::Appender;
 use afferent_ingest::decoder::Decoders;
 use afferent_ingest::http::IngestState;
@@ -41,6 +42,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use work::Work;
 
 /// Time between two rounds in which histograms are folded, so that they do not grow while nobody scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -144,11 +146,14 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let (control, commands) = control();
     let compiler = Statements::new(dimensions.clone())?;
     let started_at = clock.now();
-    let engine = supervisor::start(EngineParts {
+    let standby = Arc::new(Standby::default());
+    let member = log.join(&config)?;
+    let parts = EngineParts {
         config: EngineConfig { kept_days: config.maintain.pane_days(), ..config.engine.clone() },
         group: GroupName::of_partition(0),
-        writer: writer_name(started_at),
+        writer: work::writer_name(started_at, config.server.advertise.as_deref()),
         logs: Topic::ALL.into_iter().map(LogName::first).collect(),
+        takes_over: false,
         intake: taken,
         log: log.reader(),
         decoder: decoders.clone(),
@@ -163,7 +168,8 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
         clock: clock.clone(),
         cancel: inner.clone(),
         halt: halt.clone(),
-    })?;
+    };
+    let work = Work::begin(parts, member, &standby)?;
     let maintainer = Maintainer::new(store.clone(), tables, live.clone(), config.maintain.clone())?;
     let sql = Arc::new(SqlEngine::new(&dimensions, live.clone(), table_source(store), config.sql.clone())?);
     let appender = Appender::new(log.writer(), hand_over, clock.clone());
@@ -171,23 +177,18 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let view_files = Arc::new(ViewFiles::default());
     let follower = config.files.views.clone().map(|folder| Follower::new(folder, control.clone(), live.clone(), view_files.clone()));
     let (metrics_now, config_now) = (metrics.clone(), config.clone());
-    let state = AppState { sql, live, control, compiler, view_files, dimensions, clock, config: config_now, metrics: metrics_now, started_at };
+    let state = AppState { sql, live, control, compiler, view_files, dimensions, clock, config: config_now, metrics: metrics_now, standby: standby.clone(), started_at };
 
     let router = http::router(state.clone(), afferent_ingest::http::router(receivers));
     let (mut http, mut parts) = (JoinSet::new(), JoinSet::new());
-    parts.spawn(run_engine(engine));
-    parts.spawn(run_maintainer(maintainer, inner.clone()));
+    parts.spawn(run_engine(work, standby));
+    parts.spawn(run_maintainer(maintainer, state.live.clone(), inner.clone()));
     parts.spawn(run_upkeep(metrics, inner.clone()));
     if let Some(follower) = follower {
         parts.spawn(run_follower(follower, inner.clone()));
     }
     http.spawn(run_http(listener, router, config, doors.clone()));
     Ok(Server { address, state, http, parts, appender, log, doors, inner, _halt: halt.drop_guard() })
-}
-
-/// Names this process in checkpoints.
-fn writer_name(started_at: WallTime) -> String {
-    format!("pid-{}-at-{}", std::process::id(), started_at.0)
 }
 
 /// Stored tables as relations: published files and, after them, the rows in memory.
@@ -199,11 +200,16 @@ fn table_source(store: Store) -> TableSource {
     })
 }
 
-async fn run_engine(engine: EngineHandle) -> Ended {
-    (Part::Engine, engine.join().await)
+async fn run_engine(work: Work, standby: Arc<Standby>) -> Ended {
+    (Part::Engine, work.run(standby).await)
 }
 
-async fn run_maintainer(maintainer: Arc<Maintainer>, stop: CancellationToken) -> Ended {
+/// The lake is kept by the process that works.
+async fn run_maintainer(maintainer: Arc<Maintainer>, live: Arc<Live>, stop: CancellationToken) -> Ended {
+    tokio::select! {
+        () = stop.cancelled() => return (Part::Maintainer, Ok(())),
+        () = recovered(&live) => {}
+    }
     maintainer.run(stop).await;
     (Part::Maintainer, Ok(()))
 }
@@ -261,13 +267,8 @@ impl Server {
     /// What kept it from recovering.
     pub async fn ready(&mut self) -> Result<()> {
         let live = self.state.live.clone();
-        let recovered = async {
-            while !live.view().status.recovered {
-                tokio::time::sleep(READY_POLL).await;
-            }
-        };
         tokio::select! {
-            () = recovered => Ok(()),
+            () = recovered(&live) => Ok(()),
             error = self.failed() => Err(error),
         }
     }
@@ -303,7 +304,14 @@ async fn join(parts: &mut JoinSet<Ended>) -> Result<()> {
     outcome
 }
 
-/// How often [`Server::ready`] looks.
+/// Returns once answers are complete.
+async fn recovered(live: &Live) {
+    while !live.view().status.recovered {
+        tokio::time::sleep(READY_POLL).await;
+    }
+}
+
+/// How often [`recovered`] looks.
 const READY_POLL: Duration = Duration::from_millis(20);
 
 #[cfg(test)]

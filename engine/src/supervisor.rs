@@ -35,6 +35,8 @@ pub struct EngineParts {
     pub writer: String,
     /// Logs it consumes.
     pub logs: Vec<LogName>,
+    /// Another process may still believe that these logs are its own: a checkpoint is written before readers are answered, which stops that one.
+    pub takes_over: bool,
     /// The receivers' deliveries.
     pub intake: mpsc::Receiver<Delivery>,
     /// The log, for replays and trimming.
@@ -99,6 +101,7 @@ pub fn start(parts: EngineParts) -> Result<EngineHandle> {
         pipeline,
         chain,
         logs: parts.logs,
+        takes_over: parts.takes_over,
         log: parts.log,
         decoder: parts.decoder,
         history: parts.history,
@@ -143,6 +146,7 @@ struct Engine {
     pipeline: Pipeline,
     chain: Chain,
     logs: Vec<LogName>,
+    takes_over: bool,
     log: Arc<dyn LogReader>,
     decoder: Arc<dyn Decoder>,
     history: Arc<dyn History>,

@@ -171,6 +171,7 @@ impl World {
             group: GroupName::of_partition(0),
             writer: "test".into(),
             logs: Topic::ALL.into_iter().map(LogName::first).collect(),
+            takes_over: false,
             intake: receiver,
             log: self.log.clone(),
             decoder: self.decoder.clone(),

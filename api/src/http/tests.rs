@@ -71,6 +71,7 @@ pub(crate) fn state_with(settings: &str, recovered: bool, control: Control) -> A
         clock: Arc::new(ManualClock::at(WallTime(60_000))),
         config,
         metrics,
+        standby: Arc::default(),
         started_at: WallTime(0),
     }
 }

@@ -1,11 +1,15 @@
 //! The log that the configuration names, opened: both of its ports, and its end. Not what goes through it.
 
-use crate::config::LogConfig;
+use crate::config::{Config, LogConfig};
 use afferent_engine::error::{Error, ErrorKind, Result};
 use afferent_engine::log::{LogReader, LogWriter};
 use afferent_storage::log::embedded::EmbeddedLog;
 use afferent_storage::log::kafka::KafkaLog;
+use afferent_storage::log::kafka::group::Membership;
 use afferent_storage::steps::Steps;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 /// An open log of either kind.
@@ -44,6 +48,17 @@ impl Log {
         }
     }
 
+    /// Joins the group of the processes that share it; a log on this machine has one process.
+    ///
+    /// # Errors
+    /// `Unavailable` where this process cannot be given its name, `Invalid` where the client refuses the settings.
+    pub(super) fn join(&self, config: &Config) -> Result<Option<Membership>> {
+        match self {
+            Self::Embedded(_) => Ok(None),
+            Self::Kafka(log) => Ok(Some(log.join(&instance(&config.data_dir)?)?)),
+        }
+    }
+
     /// Ends what was handed to it.
     ///
     /// # Errors
@@ -54,4 +69,21 @@ impl Log {
             Self::Kafka(log) => log.close().await,
         }
     }
+}
+
+/// The file in the folder of data that names this process across its restarts.
+const INSTANCE_FILE: &str = "instance";
+
+/// Names this process within its group: the same after a restart, another for every folder of data.
+fn instance(data_dir: &Path) -> Result<String> {
+    let path = data_dir.join(INSTANCE_FILE);
+    let failed = |e: io::Error| Error::caused(ErrorKind::Unavailable, format!("{} cannot be read or made", path.display()), e);
+    match std::fs::read_to_string(&path) {
+        Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+        _ => {}
+    }
+    let name = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+    std::fs::create_dir_all(data_dir).and_then(|()| std::fs::write(&path, &name)).map_err(failed)?;
+    Ok(name)
 }

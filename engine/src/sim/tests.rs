@@ -118,6 +118,7 @@ impl World {
             group: GroupName::of_partition(0),
             writer: writer.into(),
             logs: vec![LogName::first(Topic::Metrics)],
+            takes_over: false,
             intake: receiver,
             log: Arc::new(FaultyLog { inner: self.log.clone(), faults: faults.clone(), witness: self.witness.clone() }),
             decoder: Arc::new(Bodies),

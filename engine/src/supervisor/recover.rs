@@ -33,6 +33,11 @@ impl Engine {
         }
         self.resolve_all().await?;
         self.pipeline.tick(self.clock.now());
+        if self.takes_over {
+            self.finish_commit().await?;
+            self.begin_cut()?;
+            self.finish_commit().await?;
+        }
         self.replayed = Some(Instant::now());
         self.answer_if_whole();
         self.show(None);

@@ -1,5 +1,5 @@
-//! The log on Kafka: one topic per kind of record, an idempotent producer, positions that are Kafka's offsets. Not a consumer group: who reads from
-//! where stands in checkpoints, and what keeps two processes apart is the checkpoints' create-only put.
+//! The log on Kafka: one topic per kind of record, an idempotent producer, positions that are Kafka's offsets. Where reading goes on stands in
+//! checkpoints, not in the group: the group only says which process works the log, and the checkpoints' create-only put keeps two apart.
 //!
 //! # Invariants
 //! - An append returns after all in-sync replicas have the record (`acks=all`); a reader sees nothing that they do not all have.
@@ -18,6 +18,7 @@
 mod cluster;
 pub mod config;
 pub mod error;
+pub mod group;
 mod headers;
 mod producer;
 mod reader;

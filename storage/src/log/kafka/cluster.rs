@@ -49,9 +49,23 @@ impl Cluster {
 
     /// A client with these settings on top of those that every client has.
     pub(super) fn client<T: FromClientConfigAndContext<Watcher>>(&self, settings: &[(&str, &str)]) -> Result<T, KafkaLogError> {
+        self.client_with(settings, self.watcher())
+    }
+
+    /// The same with a context of its own, which is to hand what it hears to a [`Watcher`].
+    pub(super) fn client_with<C: ClientContext, T: FromClientConfigAndContext<C>>(
+        &self,
+        settings: &[(&str, &str)],
+        context: C,
+    ) -> Result<T, KafkaLogError> {
         let mut all = base(&self.config);
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        make(&all, &self.config.settings, self.watcher.clone())
+        make(&all, &self.config.settings, context)
+    }
+
+    /// What hears the clients.
+    pub(super) fn watcher(&self) -> Watcher {
+        self.watcher.clone()
     }
 
     /// What an error means, while something was done with a topic.
@@ -119,8 +133,8 @@ fn base(config: &KafkaLogConfig) -> ClientConfig {
     all
 }
 
-fn make<T: FromClientConfigAndContext<Watcher>>(all: &ClientConfig, settings: &Settings, watcher: Watcher) -> Result<T, KafkaLogError> {
-    all.create_with_context(watcher).map_err(|error| settings.refused(&error))
+fn make<C: ClientContext, T: FromClientConfigAndContext<C>>(all: &ClientConfig, settings: &Settings, context: C) -> Result<T, KafkaLogError> {
+    all.create_with_context(context).map_err(|error| settings.refused(&error))
 }
 
 /// Hears what clients say on their own, without secrets.

@@ -1,0 +1,107 @@
+//! Who works the log: this process alone, or whichever of its group is named. The others take records in and send readers to the one that works.
+
+use crate::standby::Standby;
+use afferent_engine::checkpoint::{CheckpointStore, GroupName};
+use afferent_engine::error::{Error, ErrorKind, Result};
+use afferent_engine::supervisor::{self, EngineHandle, EngineParts};
+use afferent_engine::time::WallTime;
+use afferent_storage::log::kafka::group::Membership;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time between two looks at who works the log, for those who wait.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The engine of this process, or its turn to have one.
+pub(super) enum Work {
+    Alone(EngineHandle),
+    Turn(Box<(EngineParts, Membership)>),
+}
+
+impl Work {
+    /// Starts the engine, or waits for its turn where there is a group.
+    ///
+    /// # Errors
+    /// As [`supervisor::start`].
+    pub(super) fn begin(parts: EngineParts, member: Option<Membership>, standby: &Standby) -> Result<Self> {
+        Ok(match member {
+            None => Self::Alone(supervisor::start(parts)?),
+            Some(member) => {
+                standby.wait(None);
+                Self::Turn(Box::new((EngineParts { takes_over: true, ..parts }, member)))
+            }
+        })
+    }
+
+    /// Ends when it is stopped, or with the error that ended it.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::join`]; `Conflict` where another process of the group has the log from now on.
+    pub(super) async fn run(self, standby: Arc<Standby>) -> Result<()> {
+        match self {
+            Self::Alone(engine) => engine.join().await,
+            Self::Turn(turn) => {
+                let (mut parts, mut member) = *turn;
+                if !wait(&mut parts, &mut member, &standby).await? {
+                    return Ok(());
+                }
+                standby.work();
+                let halt = parts.halt.clone();
+                let engine = supervisor::start(parts)?.join();
+                tokio::pin!(engine);
+                tokio::select! {
+                    biased;
+                    done = &mut engine => done,
+                    () = member.lost() => {
+                        halt.cancel();
+                        drop(engine.await);
+                        member.let_go();
+                        Err(Error::new(ErrorKind::Conflict, "another process of the group works the log now; this one stops, and waits for its turn when it is started again"))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// True when this process is to work; false when it is to stop.
+async fn wait(parts: &mut EngineParts, member: &mut Membership, standby: &Standby) -> Result<bool> {
+    let (checkpoints, group, cancel) = (Arc::clone(&parts.checkpoints), parts.group.clone(), parts.cancel.clone());
+    let look = look(checkpoints, group, standby);
+    tokio::pin!(look);
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(false),
+            assigned = member.assigned() => return assigned.map(|()| true),
+            // What is taken in here is read from the log by the one that works.
+            Some(_) = parts.intake.recv() => {}
+            () = &mut look => {}
+        }
+    }
+}
+
+/// Looks again and again who wrote the newest checkpoint.
+async fn look(checkpoints: Arc<dyn CheckpointStore>, group: GroupName, standby: &Standby) {
+    loop {
+        match checkpoints.latest(&group).await {
+            Ok(latest) => standby.wait(latest.and_then(|c| address_of(&c.writer).map(str::to_owned))),
+            Err(error) => tracing::debug!(%error, "who works the log cannot be looked up"),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Names this process in checkpoints; the address, where there is one, is for those who wait.
+pub(super) fn writer_name(started_at: WallTime, address: Option<&str>) -> String {
+    let name = format!("pid-{}-at-{}", std::process::id(), started_at.0);
+    address.map_or(name.clone(), |address| format!("{name} at {address}"))
+}
+
+/// The address in a writer's name.
+fn address_of(writer: &str) -> Option<&str> {
+    writer.split_once(" at ").map(|(_, address)| address)
+}
+
+#[cfg(test)]
+mod tests;

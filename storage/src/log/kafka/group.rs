@@ -1,0 +1,232 @@
+//! The group of the processes that share a log: Kafka says which of them works it. No record is read here, and no offset is committed.
+//!
+//! A process that Kafka has not heard of for [`SESSION_MS`] loses the log to another one. One that only stood still learns of it when it goes on;
+//! until then it is the create-only checkpoint that keeps the two apart.
+
+use super::KafkaLog;
+use super::cluster::{Cluster, Watcher};
+use super::error::KafkaLogError;
+use super::topics;
+use afferent_engine::error::Result;
+use afferent_engine::log::{LogName, Topic};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::TopicPartitionList;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Silence after which a process has lost the log; brokers take no less than 6 s unless they are told to.
+const SESSION_MS: &str = "9000";
+
+/// How often a process says that it is there.
+const HEARTBEAT_MS: &str = "2000";
+
+/// How long the group waits for a process to let go of the log before it goes on without it.
+const LET_GO_WAIT: Duration = Duration::from_secs(8);
+
+/// Longest sleep in one poll.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+
+/// This process as one of the group. Dropping it leaves the group; the work must have ended before.
+pub struct Membership {
+    standing: watch::Receiver<Standing>,
+    let_go: Arc<LetGo>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What Kafka says of this process.
+#[derive(Debug, Clone, Default)]
+enum Standing {
+    /// Another one works the log, or none yet.
+    #[default]
+    Waits,
+    /// This one does.
+    Works,
+    /// The group does not take it.
+    Refused(KafkaLogError),
+}
+
+/// Told by the worker when nothing of its can be published any more.
+#[derive(Default)]
+struct LetGo {
+    done: Mutex<bool>,
+    told: Condvar,
+}
+
+impl LetGo {
+    fn set(&self, done: bool) {
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = done;
+        self.told.notify_all();
+    }
+
+    fn wait(&self, wait: Duration) {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.told.wait_timeout_while(done, wait, |done| !*done).unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl KafkaLog {
+    /// Joins the group of the processes that share this log. `instance` names this process across its restarts: one that comes back within
+    /// the session has the log again at once, and one that joins under the same name takes it over.
+    ///
+    /// # Errors
+    /// `Invalid` where the client refuses the settings; what the brokers say is told by [`Membership::assigned`].
+    pub fn join(&self, instance: &str) -> Result<Membership> {
+        let cluster = Arc::clone(&self.cluster);
+        let (tell, standing) = watch::channel(Standing::default());
+        let (let_go, stop) = (Arc::<LetGo>::default(), Arc::<AtomicBool>::default());
+        let log = LogName::first(Topic::Metrics);
+        let topic = topics::name(&cluster.config, log.topic);
+        let context = Member { watcher: cluster.watcher(), topic: topic.clone(), tell, let_go: Arc::clone(&let_go) };
+        let group = format!("{}.workers", cluster.config.topic_prefix);
+        let settings = [
+            ("group.id", group.as_str()),
+            ("group.instance.id", instance),
+            ("session.timeout.ms", SESSION_MS),
+            ("heartbeat.interval.ms", HEARTBEAT_MS),
+            // Who has the log keeps it when others come.
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "latest"),
+            ("queued.min.messages", "1"),
+        ];
+        let consumer: BaseConsumer<Member> = cluster.client_with(&settings, context)?;
+        consumer.subscribe(&[&topic]).map_err(|error| cluster.error("join the group of", &topic, &error))?;
+        let (stopped, going) = (Arc::clone(&stop), Arc::clone(&let_go));
+        let run = move || {
+            while !stopped.load(Ordering::Acquire) {
+                if let Some(Err(error)) = consumer.poll(POLL_WAIT) {
+                    consumer.context().heard(&cluster, &error);
+                }
+            }
+            // Leaving revokes what is assigned, which waits for the worker.
+            going.set(true);
+            drop(consumer);
+        };
+        let thread = Builder::new().name("kafka-group".into()).spawn(run);
+        let thread = thread.map_err(|e| KafkaLogError::Other { brokers: group.clone(), doing: "start a thread", reason: e.to_string() })?;
+        Ok(Membership { standing, let_go, stop, thread: Some(thread) })
+    }
+}
+
+impl Membership {
+    /// Returns when this process is to work the log.
+    ///
+    /// # Errors
+    /// `Unavailable` where the group does not take it: no permission, or another process under the same name.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn assigned(&mut self) -> Result<()> {
+        loop {
+            match &*self.standing.borrow_and_update() {
+                Standing::Works => break,
+                Standing::Refused(error) => return Err(error.clone().into()),
+                Standing::Waits => {}
+            }
+            if self.standing.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+        self.let_go.set(false);
+        Ok(())
+    }
+
+    /// Returns when another process is to work the log. The group waits, for some seconds, for [`Self::let_go`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn lost(&mut self) {
+        while matches!(&*self.standing.borrow_and_update(), Standing::Works) {
+            if self.standing.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Tells that nothing this process has in flight can be published any more.
+    pub fn let_go(&self) {
+        self.let_go.set(true);
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.let_go.set(true);
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::warn!("the thread of the group died");
+        }
+    }
+}
+
+/// Hears what the group decides.
+struct Member {
+    watcher: Watcher,
+    topic: String,
+    tell: watch::Sender<Standing>,
+    let_go: Arc<LetGo>,
+}
+
+impl Member {
+    fn names_us(&self, partitions: &TopicPartitionList) -> bool {
+        partitions.find_partition(&self.topic, 0).is_some()
+    }
+
+    fn heard(&self, cluster: &Cluster, error: &KafkaError) {
+        use RDKafkaErrorCode as Code;
+        let said = cluster.error("join the group of", &self.topic, error);
+        match error.rdkafka_error_code() {
+            Some(Code::FencedInstanceId | Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed | Code::Fatal) => {
+                self.tell.send_replace(Standing::Refused(said));
+            }
+            // What passes by itself; the group is told again and again by the client.
+            _ => tracing::debug!(error = %said, "the group of workers"),
+        }
+    }
+}
+
+impl ClientContext for Member {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.watcher.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.watcher.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Member {
+    fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(partitions) = rebalance
+            && self.names_us(partitions)
+        {
+            tracing::info!(topic = self.topic, "the group gives the log to another process");
+            self.tell.send_replace(Standing::Waits);
+            // What is in flight becomes unpublishable before the group hears that we let go.
+            self.let_go.wait(LET_GO_WAIT);
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(partitions) = rebalance
+            && self.names_us(partitions)
+        {
+            // Records come through a reader of their own, from where the checkpoint says.
+            if let Err(error) = consumer.pause(partitions) {
+                tracing::debug!(%error, "the group's consumer could not be paused");
+            }
+            tracing::info!(topic = self.topic, "the group gives the log to this process");
+            self.tell.send_replace(Standing::Works);
+        }
+    }
+}
