@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod continuous;
+mod deploy;
 mod differential;
 mod full_disk;
 mod kafka;
