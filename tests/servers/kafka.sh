@@ -26,6 +26,8 @@ Real Kafka brokers (KRaft, version 4.3.0) on free ports of 127.0.0.1.
   kafka.sh pause DIR N          SIGSTOP
   kafka.sh resume DIR N         SIGCONT
   kafka.sh restart DIR N...     start brokers again that do not run, on their old ports, and wait until they are ready
+  kafka.sh tool NAME ARGS...    one of Kafka's own tools, by its name there: kafka-topics.sh, kafka-configs.sh, kafka-console-producer.sh,
+                                kafka-reassign-partitions.sh
 
 The jars lie in $AFFERENT_SERVERS/kafka-4.3.0 (default: $HOME/.cache/afferent/servers). Needs java 17 and, to install, mvn (Debian:
 openjdk-17-jre-headless and maven). A broker's output is in DIR/N/output, its process id in DIR/N/pid.
@@ -68,6 +70,7 @@ pom() {
   <version>1</version>
   <dependencies>
     <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_$scala_version</artifactId><version>$kafka_version</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>$kafka_version</version></dependency>
     <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>$log4j_version</version></dependency>
   </dependencies>
 </project>
@@ -250,6 +253,20 @@ restart() {
     await_ready "$dir" "$@" || { tail -n 20 "$dir"/*/output >&2; fail "a broker ended"; }
 }
 
+tool() {
+    local class
+    case $1 in
+        kafka-topics.sh) class=org.apache.kafka.tools.TopicCommand ;;
+        kafka-configs.sh) class=kafka.admin.ConfigCommand ;;
+        kafka-console-producer.sh) class=org.apache.kafka.tools.ConsoleProducer ;;
+        kafka-reassign-partitions.sh) class=org.apache.kafka.tools.reassign.ReassignPartitionsCommand ;;
+        *) fail "no tool $1; see --help" ;;
+    esac
+    shift
+    install
+    java_run 128m "$class" "$@"
+}
+
 want() {
     [ "$1" -ge "$2" ] || { usage >&2; exit 2; }
 }
@@ -262,6 +279,7 @@ case ${1-} in
     pause) want $# 3 && signal STOP "$2" "$3" ;;
     resume) want $# 3 && signal CONT "$2" "$3" ;;
     restart) want $# 3 && restart "${@:2}" ;;
+    tool) want $# 2 && tool "${@:2}" ;;
     -h | --help | help) usage ;;
     *)
         usage >&2

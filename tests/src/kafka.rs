@@ -3,6 +3,7 @@
 use crate::prometheus::installed;
 use crate::skip::skip;
 use anyhow::{Context, Result, ensure};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -90,6 +91,21 @@ impl Kafka {
         let numbers: Vec<String> = numbers.into_iter().map(|number| number.to_string()).collect();
         let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
         self.run("restart", &numbers).map(drop)
+    }
+
+    /// Runs a command line of Kafka's own tools, such as `kafka-topics.sh --bootstrap-server ... --list`, with this text as its input.
+    ///
+    /// # Errors
+    /// When it fails; what it printed is part of the error.
+    pub fn tool(&self, line: &str, input: &str) -> Result<String> {
+        let mut command = Command::new(script());
+        command.arg("tool").args(line.split_whitespace()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        child.stdin.take().context("no input")?.write_all(input.as_bytes())?;
+        let output = child.wait_with_output()?;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "{line}: {printed}{}", String::from_utf8_lossy(&output.stderr));
+        Ok(printed)
     }
 
     fn run(&self, what: &str, rest: &[&str]) -> Result<String> {

@@ -82,7 +82,8 @@ const KAFKA: &str = "[log]\nurl = \"kafka://kafka-1:9092,kafka-2:9092\"\n";
 
 #[test]
 fn a_log_on_kafka_takes_its_settings_in_quotes_or_not() {
-    for text in ["\"sasl.password\" = \"hunter2\"\n\"socket.keepalive.enable\" = true", "sasl.password = \"hunter2\"\nsocket.keepalive.enable = true"] {
+    for text in ["\"sasl.password\" = \"hunter2\"\n\"socket.keepalive.enable\" = true", "sasl.password = \"hunter2\"\nsocket.keepalive.enable = true"]
+    {
         let config = read_text(&format!("{KAFKA}topic_prefix = \"shop\"\nappend_wait_ms = 500\n[log.kafka]\n{text}\n")).unwrap();
         let LogConfig::Kafka(kafka) = &config.log else { panic!("no log on Kafka") };
         assert_eq!((kafka.brokers.len(), kafka.topic_prefix.as_str(), kafka.append_wait), (2, "shop", Duration::from_millis(500)));

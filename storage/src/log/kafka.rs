@@ -61,11 +61,22 @@ impl KafkaLog {
     /// `Invalid` for a config out of range and for topics with settings that could lose records, with the command that changes them; `Unavailable`
     /// when no broker answers.
     pub async fn open(config: KafkaLogConfig) -> Result<Arc<Self>> {
+        let log = Self::on_any_topics(config)?;
+        topics::prepare(&log.cluster).await?;
+        Ok(Arc::new(log))
+    }
+
+    /// The clients. While the brokers are waited for, the producer's connections tell what is wrong.
+    fn on_any_topics(config: KafkaLogConfig) -> Result<Self, KafkaLogError> {
         config.validate()?;
         let cluster = Arc::new(Cluster::new(config)?);
-        topics::prepare(&cluster).await?;
         let appending = Arc::new(Appending::new(Arc::clone(&cluster))?);
-        Ok(Arc::new(Self { cluster, appending, readers: Mutex::default(), closed: AtomicBool::new(false) }))
+        Ok(Self { cluster, appending, readers: Mutex::default(), closed: AtomicBool::new(false) })
+    }
+
+    /// What it was opened with.
+    pub fn config(&self) -> &KafkaLogConfig {
+        &self.cluster.config
     }
 
     /// Takes no more appends and waits for those on their way; reads still work.
@@ -152,3 +163,6 @@ impl LogReader for KafkaLog {
         Ok(self.delete_records(log, before).await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

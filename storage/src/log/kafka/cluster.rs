@@ -38,7 +38,10 @@ impl Cluster {
     pub(super) fn new(config: KafkaLogConfig) -> Result<Self, KafkaLogError> {
         let said = Arc::new(Said { settings: config.settings.clone(), last: Mutex::default() });
         let (brokers, watcher) = (config.bootstrap(), Watcher(said));
-        let admin = make(&base(&config), &config.settings, watcher.clone())?;
+        let mut all = base(&config);
+        // Nobody hears what this client says on its own: it would gather in memory. The producer's connections fail for the same reasons.
+        all.set_log_level(RDKafkaLogLevel::Emerg);
+        let admin = make(&all, &config.settings, watcher.clone())?;
         Ok(Self { config, brokers, watcher, admin })
     }
 

@@ -113,7 +113,10 @@ impl KafkaLogConfig {
         }
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if self.topic_prefix.is_empty() || self.topic_prefix.len() > PREFIX_CHARS_MAX || !self.topic_prefix.chars().all(is_plain) {
-            return wrong("topic_prefix", format!("{:?} must be 1 to {PREFIX_CHARS_MAX} letters, digits, dots, underscores or hyphens", self.topic_prefix));
+            return wrong(
+                "topic_prefix",
+                format!("{:?} must be 1 to {PREFIX_CHARS_MAX} letters, digits, dots, underscores or hyphens", self.topic_prefix),
+            );
         }
         if self.replication > REPLICATION_MAX {
             return wrong("replication", format!("{} is out of range, it must lie in 0 to {REPLICATION_MAX}", self.replication));

@@ -19,8 +19,10 @@ pub enum KafkaLogError {
         problem: String,
     },
     /// No broker answers.
-    #[error("Kafka at {brokers} does not answer ({doing}): {reason}; check that the brokers run, that this machine reaches them and that [log.kafka] \
-             fits their listeners. It is tried again")]
+    #[error(
+        "Kafka at {brokers} does not answer ({doing}): {reason}; check that the brokers run, that this machine reaches them and that [log.kafka] \
+             fits their listeners. It is tried again"
+    )]
     Away {
         /// Where they should be.
         brokers: String,
@@ -30,8 +32,10 @@ pub enum KafkaLogError {
         reason: String,
     },
     /// A record was sent, and no acknowledgement came in time; it may be in the log or not.
-    #[error("Kafka at {brokers} did not acknowledge a record of {log} within {wait_ms} ms ({reason}): check that the brokers run and are in sync. The \
-             same body again is recognised, whether or not the first one was kept")]
+    #[error(
+        "Kafka at {brokers} did not acknowledge a record of {log} within {wait_ms} ms ({reason}): check that the brokers run and are in sync. The \
+             same body again is recognised, whether or not the first one was kept"
+    )]
     Unacknowledged {
         /// Where they should be.
         brokers: String,
@@ -67,8 +71,10 @@ pub enum KafkaLogError {
         reason: String,
     },
     /// The broker forbids it.
-    #[error("Kafka at {brokers} refuses to {doing} for {topic}: {reason}; the log needs Describe, DescribeConfigs, Create, Read, Write and Delete on its \
-             topics")]
+    #[error(
+        "Kafka at {brokers} refuses to {doing} for {topic}: {reason}; the log needs Describe, DescribeConfigs, Create, Read, Write and Delete on its \
+             topics"
+    )]
     Denied {
         /// Where they should be.
         brokers: String,
@@ -98,7 +104,9 @@ pub enum KafkaLogError {
         commands: Vec<String>,
     },
     /// A topic takes smaller records than configured.
-    #[error("a record of {bytes} bytes is larger than topic {topic} takes: raise its max.message.bytes to {bytes_needed}, or lower ingest.body_bytes_max")]
+    #[error(
+        "a record of {bytes} bytes is larger than topic {topic} takes: raise its max.message.bytes to {bytes_needed}, or lower ingest.body_bytes_max"
+    )]
     TooLargeForTopic {
         /// The topic.
         topic: String,
@@ -135,6 +143,11 @@ impl KafkaLogError {
     /// A setting that cannot be used.
     pub(super) fn setting(key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Setting { key: key.into(), problem: problem.into() }
+    }
+
+    /// True for what a cluster says for a moment when a topic is new or a leader is replaced.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Away { .. } | Self::FewReplicas { .. } | Self::TopicGone { .. } | Self::Other { .. })
     }
 
     /// What the caller should do. What a broker refuses while records come in is `Unavailable`, never `Invalid`: a sender would drop its data.

@@ -81,11 +81,21 @@ impl Reader {
         Self { cluster, log, topic, partition, place: Mutex::default() }
     }
 
-    /// As [`afferent_engine::log::LogReader::bounds`].
+    /// As [`afferent_engine::log::LogReader::bounds`]. Asks again while a new leader is found.
     pub(super) fn bounds(&self) -> Result<(Position, Position), KafkaLogError> {
-        let watermarks = self.cluster.admin().inner().fetch_watermarks(&self.topic, self.partition, BOUNDS_WAIT);
-        let (low, high) = watermarks.map_err(|error| self.cluster.error("asking for the bounds of the log", &self.topic, &error))?;
-        Ok((Position(low.max(0).unsigned_abs()), Position(high.max(0).unsigned_abs())))
+        let deadline = Instant::now() + BOUNDS_WAIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).max(POLL_WAIT);
+            let watermarks = self.cluster.admin().inner().fetch_watermarks(&self.topic, self.partition, left);
+            let error = match watermarks {
+                Ok((low, high)) => return Ok((Position(low.max(0).unsigned_abs()), Position(high.max(0).unsigned_abs()))),
+                Err(error) => self.cluster.error("asking for the bounds of the log", &self.topic, &error),
+            };
+            if !error.may_pass() || Instant::now() >= deadline {
+                return Err(error);
+            }
+            std::thread::sleep(POLL_WAIT);
+        }
     }
 
     /// As [`afferent_engine::log::LogReader::read`].
@@ -104,8 +114,8 @@ impl Reader {
             // A consumer that failed is not asked again.
             *place = Place::default();
         } else if place.next.is_some_and(|next| next >= place.end) {
-            // At the end it would go on fetching what is appended from now on, for nobody.
-            place.release();
+            // At the end it would go on fetching what is appended from now on, for nobody, and gather what it has to say.
+            *place = Place::default();
         }
         let records = read?;
         metrics::counter!(Metric::RecordsOut.name(), "log" => self.log.to_string()).increment(records.len() as u64);
@@ -233,16 +243,6 @@ impl Reader {
             }
             Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve | Code::OperationTimedOut) => Ok(Polled::Nothing),
             _ => Err(self.cluster.error("read the log", &self.topic, error)),
-        }
-    }
-}
-
-impl Place {
-    /// Stops fetching. The connection stays for the next read.
-    fn release(&mut self) {
-        self.next = None;
-        if self.consumer.as_ref().is_some_and(|consumer| consumer.unassign().is_err()) {
-            self.consumer = None;
         }
     }
 }

@@ -79,12 +79,12 @@ impl Settings {
     /// # Errors
     /// `Invalid`, naming the setting and why it is not taken, without any secret.
     pub fn validate(&self) -> Result<(), KafkaLogError> {
-        for name in self.0.keys().filter(|name| !ALLOWED.contains(&name.as_str())) {
-            let key = key(name);
-            if let Some((_, why)) = OURS.iter().find(|(ours, _)| ours == name) {
-                return Err(KafkaLogError::setting(key, format!("is not to be set: {why}")));
-            }
-            return Err(KafkaLogError::setting(key, format!("is not passed through; these are: {}", ALLOWED.join(", "))));
+        if let Some(name) = self.0.keys().find(|name| !ALLOWED.contains(&name.as_str())) {
+            let problem = match OURS.iter().find(|(ours, _)| ours == name) {
+                Some((_, why)) => format!("is not to be set: {why}"),
+                None => format!("is not passed through; these are: {}", ALLOWED.join(", ")),
+            };
+            return Err(KafkaLogError::setting(key(name), problem));
         }
         let all: ClientConfig = self.0.clone().into_iter().collect();
         all.create_native_config().map(drop).map_err(|error| self.refused(&error))

@@ -265,21 +265,28 @@ async fn make(cluster: &Cluster, topic: &str, replicas: usize) -> Result<(), Kaf
     }
 }
 
+/// The settings of a topic; a broker that has not heard of a new topic yet is asked again.
 async fn settings(cluster: &Cluster, topic: &str) -> Result<BTreeMap<String, String>, KafkaLogError> {
     let doing = "read the settings";
-    let asked = cluster.admin().describe_configs([&ResourceSpecifier::Topic(topic)], &options()).await;
-    let answer = asked.map_err(|error| cluster.error(doing, topic, &error))?;
-    let entries = match answer.into_iter().next() {
-        Some(Ok(resource)) => resource.entries,
-        Some(Err(code)) => return Err(cluster.error(doing, topic, &KafkaError::AdminOp(code))),
-        None => Vec::new(),
-    };
-    if entries.is_empty() {
-        // What the broker says instead is not handed on by the library.
-        let reason = "it tells no settings".to_owned();
-        return Err(KafkaLogError::Denied { brokers: cluster.brokers.clone(), doing, topic: topic.to_owned(), reason });
+    let deadline = Instant::now() + START_WAIT;
+    loop {
+        let asked = cluster.admin().describe_configs([&ResourceSpecifier::Topic(topic)], &options()).await;
+        let answer = asked.map_err(|error| cluster.error(doing, topic, &error))?;
+        let entries = match answer.into_iter().next() {
+            Some(Ok(resource)) => resource.entries,
+            Some(Err(code)) => return Err(cluster.error(doing, topic, &KafkaError::AdminOp(code))),
+            None => Vec::new(),
+        };
+        if !entries.is_empty() {
+            return Ok(entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect());
+        }
+        if Instant::now() >= deadline {
+            // What the broker says instead is not handed on by the library.
+            let reason = "it tells no settings".to_owned();
+            return Err(KafkaLogError::Denied { brokers: cluster.brokers.clone(), doing, topic: topic.to_owned(), reason });
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
-    Ok(entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect())
 }
 
 #[cfg(test)]
