@@ -8,6 +8,7 @@ mod differential;
 mod full_disk;
 mod lateness;
 mod ledger;
+mod minio;
 mod power_loss;
 mod prometheus;
 mod questions;

@@ -1,6 +1,6 @@
 //! Puts the parts together: log, store, tables, dimensions, views, engine, upkeep, HTTP. Starts them inside out and stops them outside in.
 
-use crate::config::Config;
+use crate::config::{Config, StorePlace};
 use crate::state::AppState;
 use crate::views::files::ViewFiles;
 use crate::views::follow::Follower;
@@ -37,6 +37,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -112,14 +113,18 @@ struct Assembly {
     address: SocketAddr,
 }
 
-/// Opens what lies on disk, apart from the async threads, because it reads and checks the whole log.
+/// Opens log and store, apart from the async threads, because the whole log is read and checked.
 async fn open(config: Arc<Config>, steps: Steps) -> Result<Opened> {
     let opened = tokio::task::spawn_blocking(move || {
         let files = &config.files;
         let dimensions = Dimensions::load(files.inventory.as_deref(), files.slo.as_deref(), files.prices.as_deref())?;
         let views = shipped(&dimensions)?;
         let log = EmbeddedLog::open_watched(&config.log_dir, config.log.clone(), steps.clone())?;
-        let store = object_store::open(&config.store_dir.to_string_lossy())?.owned()?.watched(steps);
+        let store = match &config.store {
+            StorePlace::Folder(folder) => object_store::open(&folder.to_string_lossy())?,
+            StorePlace::Bucket(bucket) => Handle::current().block_on(bucket.open())?,
+        };
+        let store = store.owned()?.watched(steps);
         Ok(Opened { log, store, dimensions: Arc::new(dimensions), views })
     });
     opened.await.map_err(|e| Error::caused(ErrorKind::Internal, "opening the data folder failed", e))?

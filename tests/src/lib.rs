@@ -2,6 +2,8 @@
 
 pub mod door;
 pub mod ledger;
+pub mod lossy;
+pub mod minio;
 pub mod oracle;
 pub mod panes;
 pub mod prometheus;
