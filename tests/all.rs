@@ -10,6 +10,7 @@ mod full_disk;
 mod kafka;
 mod lateness;
 mod ledger;
+mod minio;
 mod power_loss;
 mod prometheus;
 mod questions;

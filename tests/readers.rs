@@ -155,7 +155,7 @@ fn number(cell: &Cell) -> f64 {
 }
 
 /// A virtual environment with the packages, made once per build folder.
-fn environment() -> Result<PathBuf, String> {
+pub(crate) fn environment() -> Result<PathBuf, String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readers");
     let python = folder.join("bin").join("python");
     if check(Command::new(&python).args(["-c", "import duckdb, deltalake, pyarrow"])).is_ok() {

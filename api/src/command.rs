@@ -105,7 +105,7 @@ pub struct ServeArgs {
     /// Where accepted records are kept until they are in tables: embedded, or kafka://HOST:PORT,... [default: embedded, under the data folder]
     #[arg(long, value_name = "LOG")]
     pub log: Option<String>,
-    /// Where tables and checkpoints lie: a folder, or s3://BUCKET/PREFIX [default: under the data folder]
+    /// Where tables and checkpoints lie: a folder, or s3://BUCKET/PREFIX (see [store] in the configuration) [default: under the data folder]
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
 }

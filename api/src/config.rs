@@ -13,6 +13,7 @@ use afferent_ingest::config::{IngestConfig, Secret};
 use afferent_queries::config::SqlLimits;
 use afferent_storage::config::MaintainConfig;
 use afferent_storage::log::kafka::settings::Settings;
+use afferent_storage::object_store::s3::Bucket;
 use axum::http::Uri;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -37,13 +38,22 @@ pub struct Config {
     /// The engine.
     pub engine: EngineConfig,
     /// Where tables and checkpoints lie.
-    pub store_dir: PathBuf,
+    pub store: StorePlace,
     /// Compaction and vacuum.
     pub maintain: MaintainConfig,
     /// Limits of ad hoc SQL.
     pub sql: SqlLimits,
     /// Definitions.
     pub files: Files,
+}
+
+/// Where tables and checkpoints lie.
+#[derive(Debug, Clone)]
+pub enum StorePlace {
+    /// A folder.
+    Folder(PathBuf),
+    /// A bucket.
+    Bucket(Bucket),
 }
 
 /// The HTTP server.
@@ -113,7 +123,8 @@ pub fn read(document: &mut Document, file: Option<&Path>) -> Result<(), ConfigEr
 
 /// True for keys whose values must not be seen.
 pub fn is_secret(key: &str) -> bool {
-    ["secret", "secrets", "token", "tokens", "password"].iter().any(|word| key.ends_with(word)) || Settings::is_secret(key)
+    let words = ["secret", "secrets", "token", "tokens", "password", "secret_access_key"];
+    words.iter().any(|word| key.ends_with(word)) || Settings::is_secret(key)
 }
 
 #[derive(Deserialize)]
@@ -145,6 +156,12 @@ struct RawData {
 #[serde(deny_unknown_fields)]
 struct RawStore {
     url: String,
+    endpoint: String,
+    region: String,
+    ca_file: String,
+    access_key_id: String,
+    secret_access_key: String,
+    timeout_ms: i64,
 }
 
 #[derive(Deserialize)]
@@ -177,7 +194,7 @@ impl Config {
             server: check.server(&sql)?,
             telemetry: check.telemetry()?,
             log: check.log(&data_dir, ingest.body_bytes_max as u64)?,
-            store_dir: check.store(&data_dir)?,
+            store: check.store(&data_dir)?,
             data_dir,
             ingest,
             engine,
@@ -273,15 +290,43 @@ impl Check<'_> {
         Ok(TelemetryConfig { log_format, log_level: raw.log_level })
     }
 
-    fn store(&self, data_dir: &Path) -> Result<PathBuf, ConfigError> {
+    fn store(&self, data_dir: &Path) -> Result<StorePlace, ConfigError> {
         let raw: RawStore = self.section("store")?;
         if raw.url.starts_with("s3://") {
-            return Err(self.wrong("store.url", "a store on S3 comes in a later version; use a folder"));
+            return self.bucket(raw).map(StorePlace::Bucket);
         }
         if raw.url.contains("://") {
-            return Err(self.wrong("store.url", format!("{:?} must be a folder", raw.url)));
+            return Err(self.wrong("store.url", format!("{:?} must be a folder or s3://BUCKET/PREFIX", raw.url)));
         }
-        if raw.url.is_empty() { Ok(data_dir.join("store")) } else { self.folder("store.url", &raw.url) }
+        let folder = if raw.url.is_empty() { data_dir.join("store") } else { self.folder("store.url", &raw.url)? };
+        Ok(StorePlace::Folder(folder))
+    }
+
+    fn bucket(&self, raw: RawStore) -> Result<Bucket, ConfigError> {
+        let timeout = Duration::from_millis(self.range("store.timeout_ms", raw.timeout_ms, 500..=300_000)?);
+        let bucket = Bucket::parse(&raw.url, timeout).map_err(|e| self.wrong("store.url", e.to_string()))?;
+        let given = |text: String| Some(text).filter(|text| !text.is_empty());
+        let endpoint = given(raw.endpoint).map(|text| self.endpoint(&text)).transpose()?;
+        let keys = match (given(raw.access_key_id), given(raw.secret_access_key)) {
+            (Some(id), Some(secret)) => Some((id, secret)),
+            (None, None) => None,
+            (Some(_), None) => return Err(self.wrong("store.secret_access_key", "must be set where store.access_key_id is")),
+            (None, Some(_)) => return Err(self.wrong("store.access_key_id", "must be set where store.secret_access_key is")),
+        };
+        let ca_file = given(raw.ca_file).map(PathBuf::from);
+        if let Some(file) = ca_file.as_ref().filter(|file| !file.is_file()) {
+            return Err(self.wrong("store.ca_file", format!("{} is not a readable file", file.display())));
+        }
+        Ok(Bucket { endpoint, region: given(raw.region), ca_file, keys, ..bucket })
+    }
+
+    fn endpoint(&self, text: &str) -> Result<String, ConfigError> {
+        let plain = text.trim_end_matches('/');
+        let host = plain.strip_prefix("https://").or_else(|| plain.strip_prefix("http://"));
+        match host.filter(|host| !host.is_empty() && !host.contains(['/', '@', '?', '#', ' '])) {
+            Some(_) => Ok(plain.to_owned()),
+            None => Err(self.wrong("store.endpoint", format!("{text:?} must be https://HOST:PORT or http://HOST:PORT, without the bucket"))),
+        }
     }
 
     fn folder(&self, key: &str, path: &str) -> Result<PathBuf, ConfigError> {

@@ -33,6 +33,10 @@ pub enum Metric {
     ViewsFilling,
     /// Views that are not computed, and files that define none.
     ViewErrors,
+    /// Milliseconds that the store is away.
+    StoreAway,
+    /// Milliseconds since the newest checkpoint was made.
+    CheckpointAge,
 }
 
 /// Figures that the engine keeps anyway, taken over at the moment of the scrape.
@@ -49,6 +53,9 @@ pub fn observe(status: &Status, now: WallTime, wrong_files: usize) {
     metrics::gauge!(Metric::BackfillsRunning.name()).set(count(running.count()));
     let filling = generations().filter(|generation| generation.state == GenerationState::Filling);
     metrics::gauge!(Metric::ViewsFilling.name()).set(count(filling.count()));
+    let passed_ms = |at: Option<WallTime>| at.map_or(0.0, |at| now.0.saturating_sub(at.0) as f64);
+    metrics::gauge!(Metric::StoreAway.name()).set(passed_ms(status.store.away_since));
+    metrics::gauge!(Metric::CheckpointAge.name()).set(passed_ms(status.store.checkpoint_at));
     metrics::gauge!(Metric::ViewErrors.name()).set(count(wrong_views.count() + wrong_files));
 }
 
@@ -67,6 +74,8 @@ impl Metric {
             Self::BackfillsRunning => "afferent_api_backfills_running",
             Self::ViewsFilling => "afferent_api_views_filling",
             Self::ViewErrors => "afferent_api_view_errors",
+            Self::StoreAway => "afferent_api_store_away_ms",
+            Self::CheckpointAge => "afferent_api_checkpoint_age_ms",
         }
     }
 }
@@ -101,6 +110,8 @@ pub fn descriptions() -> Vec<(&'static str, &'static str)> {
         (Metric::BackfillsRunning.name(), "Backfills that run."),
         (Metric::ViewsFilling.name(), "Generations of views whose history is being computed."),
         (Metric::ViewErrors.name(), "Views that are not computed, and files that should define a view and do not."),
+        (Metric::StoreAway.name(), "Milliseconds for which the store has not taken checkpoints or given rows; 0 while it does."),
+        (Metric::CheckpointAge.name(), "Milliseconds since the newest checkpoint was made; 0 before the first."),
     ];
     api.into_iter().chain(ingest()).chain(engine()).chain(queries()).chain(log()).chain(lake()).collect()
 }

@@ -1,11 +1,11 @@
-//! `/api/v1/freshness`: how far every source, log, view, repair and backfill has come. Numbers the engine keeps; no judgement about health.
+//! `/api/v1/freshness`: how far every source, log, view, repair and backfill has come, and whether the store answers. Numbers the engine keeps; no judgement about health.
 
 use crate::backfill;
 use crate::config::Config;
 use crate::error::{ApiResult, json_response};
 use crate::state::AppState;
 use crate::views::files::ViewFiles;
-use afferent_engine::status::{GenerationStatus, RepairStatus, SourceStatus, Status, ViewStatus};
+use afferent_engine::status::{GenerationStatus, RepairStatus, SourceStatus, Status, StoreStatus, ViewStatus};
 use afferent_engine::time::{EventTime, WallTime};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -49,6 +49,7 @@ pub fn report(status: &Status, now: WallTime) -> Value {
         "logs": logs.collect::<serde_json::Map<_, _>>(),
         "views": views,
         "repair": repair(&status.repair, now),
+        "store": store(&status.store, now),
         "backfills": backfill::reports(status, now),
     })
 }
@@ -77,6 +78,19 @@ fn repair(status: &RepairStatus, now: WallTime) -> Value {
         "repaired_count": status.repaired,
         "rounds": status.rounds,
         "corrections_waiting_count": status.corrections,
+    })
+}
+
+/// Null times: the store answers; no checkpoint was made yet.
+fn store(status: &StoreStatus, now: WallTime) -> Value {
+    let text = |at: Option<WallTime>| at.map_or(Value::Null, |at| Value::String(WallTimeText(at).to_string()));
+    let passed = |at: Option<WallTime>| at.map_or(Value::Null, |at| seconds(now.0.saturating_sub(at.0)));
+    json!({
+        "away_since": text(status.away_since),
+        "away_s": passed(status.away_since),
+        "reason": status.reason,
+        "checkpoint_at": text(status.checkpoint_at),
+        "checkpoint_age_s": passed(status.checkpoint_at),
     })
 }
 

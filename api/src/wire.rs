@@ -3,7 +3,7 @@
 mod log;
 mod work;
 
-use crate::config::Config;
+use crate::config::{Config, StorePlace};
 use crate::standby::Standby;
 use crate::state::AppState;
 use crate::views::files::ViewFiles;
@@ -126,7 +126,11 @@ async fn open(config: Arc<Config>, steps: Steps) -> Result<Opened> {
     })
     .await?;
     let log = Log::open(&config.log, steps.clone()).await?;
-    let store = on_thread(move || Ok(object_store::open(&config.store_dir.to_string_lossy())?.owned()?.watched(steps))).await?;
+    let store = match config.store.clone() {
+        StorePlace::Folder(folder) => on_thread(move || Ok(object_store::open(&folder.to_string_lossy())?)).await?,
+        StorePlace::Bucket(bucket) => bucket.open().await?,
+    };
+    let store = store.owned()?.watched(steps);
     Ok(Opened { log, store, dimensions, views })
 }
 
@@ -177,7 +181,19 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let view_files = Arc::new(ViewFiles::default());
     let follower = config.files.views.clone().map(|folder| Follower::new(folder, control.clone(), live.clone(), view_files.clone()));
     let (metrics_now, config_now) = (metrics.clone(), config.clone());
-    let state = AppState { sql, live, control, compiler, view_files, dimensions, clock, config: config_now, metrics: metrics_now, standby: standby.clone(), started_at };
+    let state = AppState {
+        sql,
+        live,
+        control,
+        compiler,
+        view_files,
+        dimensions,
+        clock,
+        config: config_now,
+        metrics: metrics_now,
+        standby: standby.clone(),
+        started_at,
+    };
 
     let router = http::router(state.clone(), afferent_ingest::http::router(receivers));
     let (mut http, mut parts) = (JoinSet::new(), JoinSet::new());

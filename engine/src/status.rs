@@ -24,6 +24,8 @@ pub struct Status {
     pub views: BTreeMap<String, ViewStatus>,
     /// Late samples and their repair.
     pub repair: RepairStatus,
+    /// The store, as the engine meets it.
+    pub store: StoreStatus,
     /// Backfills of this process, the newest few.
     pub backfills: BTreeMap<crate::control::BackfillId, BackfillStatus>,
     /// Live series.
@@ -32,6 +34,17 @@ pub struct Status {
     pub buffered_rows: usize,
     /// The newest published epoch.
     pub epoch: u64,
+}
+
+/// The store of tables and checkpoints.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// Since when it does not take what it is given or give what it is asked for.
+    pub away_since: Option<WallTime>,
+    /// What it says.
+    pub reason: Option<String>,
+    /// When the newest checkpoint was made.
+    pub checkpoint_at: Option<WallTime>,
 }
 
 /// One sender.

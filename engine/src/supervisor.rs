@@ -1,6 +1,7 @@
 //! The loop around the pipeline: recovery, replay, intake in order, ticks, checkpoints, graceful stop. All I/O of the engine is here.
 
 mod follow;
+mod outage;
 mod past;
 mod recover;
 
@@ -14,10 +15,10 @@ use crate::intake::Delivery;
 use crate::live::Live;
 use crate::log::{Decoder, LogName, LogReader, Position};
 use crate::metrics::Metric;
-use crate::pipeline::{Cut, LATE_WAITING_MAX, Pipeline, SlowRequest};
+use crate::pipeline::{LATE_WAITING_MAX, Pipeline};
 use crate::query::{Compiler, Inventory, STACK_BYTES, View};
-use crate::schema::{self, SAMPLES, TableName};
-use crate::table::{History, TableStore, Wanted};
+use crate::table::{History, TableStore};
+use outage::{Outage, commit_until_done};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -124,6 +125,7 @@ pub fn start(parts: EngineParts) -> Result<EngineHandle> {
         committing: None,
         last_cut: Instant::now(),
         replayed: None,
+        outage: Arc::default(),
         recovered: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -177,6 +179,7 @@ struct Engine {
     last_cut: Instant,
     /// When the replay after the start had caught up.
     replayed: Option<Instant>,
+    outage: Arc<Outage>,
     /// Readers are answered.
     recovered: bool,
 }
@@ -203,9 +206,6 @@ const BURST: usize = 32;
 /// How long readers wait at most, after a restart, for repairs that the process before had shown and not yet checkpointed.
 const REDO_WAIT: Duration = Duration::from_secs(15);
 
-/// Wait between tries of a checkpoint while the store is away; simulations bring it back at once.
-const RETRY_WAIT: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
-
 impl Engine {
     async fn run_until_halted(mut self, intake: mpsc::Receiver<Delivery>, commands: mpsc::Receiver<Command>) -> Result<()> {
         let halt = self.halt.clone();
@@ -230,7 +230,7 @@ impl Engine {
             // No more than one epoch's rows wait behind the one that is written.
             let full = self.committing.is_some() && self.pipeline.fresh_rows() >= self.config.buffer_rows_max;
             // A flood of old samples waits with its senders, not in memory.
-            let full = full || self.pipeline.late.len() >= LATE_WAITING_MAX;
+            let full = full || self.pipeline.late.len() >= LATE_WAITING_MAX || self.pipeline.is_slow_full();
             let event = tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => Event::Stop,
@@ -278,30 +278,18 @@ impl Engine {
     async fn take(&mut self, delivery: Delivery) -> Result<()> {
         self.pipeline.apply(delivery.log, delivery.position, &delivery.record, delivery.decoded);
         if let Some(request) = self.pipeline.settle_request() {
-            self.resolve(request).await?;
+            self.resolve_if_there(request).await?;
         }
         self.pipeline.settle();
-        Ok(())
-    }
-
-    async fn resolve(&mut self, request: SlowRequest) -> Result<()> {
-        let files = self.live.view().files.get(&TableName::new(SAMPLES)).cloned().unwrap_or_default();
-        let wanted = Wanted { series: Some(request.series), micros: Some(request.micros), metrics: None };
-        let rows = self.history.read(&schema::samples(), &files, &wanted).await?;
-        self.pipeline.resolve_slow(&rows)
-    }
-
-    async fn resolve_all(&mut self) -> Result<()> {
-        if let Some(request) = self.pipeline.slow_request() {
-            self.resolve(request).await?;
-        }
         Ok(())
     }
 
     async fn tick(&mut self) -> Result<()> {
         let started = Instant::now();
         self.follow().await?;
-        self.resolve_all().await?;
+        if let Some(request) = self.pipeline.slow_request() {
+            self.resolve_if_there(request).await?;
+        }
         self.pipeline.tick(self.clock.now());
         self.answer_if_whole();
         self.show(None);
@@ -320,7 +308,9 @@ impl Engine {
     /// Shows readers what is in memory, together with new files if there are any.
     fn show(&mut self, published: Option<Published>) {
         let positions = self.checkpoint.as_ref().map(Chain::positions).unwrap_or_default();
-        let status = Arc::new(self.pipeline.status(self.clock.now(), self.recovered, self.epoch().0, &positions));
+        let mut status = self.pipeline.status(self.clock.now(), self.recovered, self.epoch().0, &positions);
+        status.store = self.outage.status(self.checkpoint.as_ref());
+        let status = Arc::new(status);
         let pipeline = &mut self.pipeline;
         self.live.update(|view| {
             if let Some(published) = published {
@@ -367,12 +357,12 @@ impl Engine {
         self.answers_at_work = std::mem::take(&mut self.answers);
         let cut = self.pipeline.cut(self.clock.now())?;
         let (chain, previous, epoch) = (self.chain.clone(), self.checkpoint.clone(), self.epoch().next());
-        let (cancel, halt) = (self.cancel.clone(), self.halt.clone());
+        let (cancel, halt, outage) = (self.cancel.clone(), self.halt.clone(), self.outage.clone());
         let done = self.writing.spawn(async move {
             tokio::select! {
                 biased;
                 () = halt.cancelled() => Err(Error::unavailable("halted")),
-                done = commit_until_done(&chain, cut, previous, epoch, &cancel) => done,
+                done = commit_until_done(&chain, cut, previous, epoch, &cancel, &outage) => done,
             }
         });
         self.committing = Some(Committing { done, started: Instant::now() });
@@ -407,31 +397,6 @@ async fn committed(committing: &mut Option<Committing>) -> Result<Published> {
             metrics::histogram!(Metric::CheckpointSeconds.name()).record(work.started.elapsed().as_secs_f64());
             *committing = None;
             done.map_err(|e| Error::caused(ErrorKind::Internal, "a checkpoint's task died", e))?
-        }
-    }
-}
-
-/// Tries until the store takes it; only a stop with the store away gives up (the log still has everything).
-async fn commit_until_done(chain: &Chain, cut: Cut, previous: Option<Checkpoint>, epoch: Epoch, cancel: &CancellationToken) -> Result<Published> {
-    let mut told = false;
-    loop {
-        match chain.commit(&cut, previous.as_ref(), epoch).await {
-            Err(error) if error.kind() == ErrorKind::Unavailable => {
-                if !told {
-                    tracing::warn!(%epoch, %error, "the checkpoint waits until the store takes it");
-                    told = true;
-                }
-                if cancel.is_cancelled() {
-                    return Err(error);
-                }
-                tokio::time::sleep(RETRY_WAIT).await;
-            }
-            done => {
-                if told {
-                    tracing::info!(%epoch, "the store takes checkpoints again");
-                }
-                return done;
-            }
         }
     }
 }

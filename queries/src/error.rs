@@ -2,6 +2,7 @@
 
 use afferent_engine::error::{Error as EngineError, ErrorKind};
 use datafusion::error::DataFusionError;
+use datafusion::object_store;
 
 /// This crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -132,6 +133,10 @@ impl From<Error> for EngineError {
 
 /// What an error of a running query asks of the caller.
 fn kind_of(error: &DataFusionError) -> ErrorKind {
+    // Parquet and Arrow wrap what the store said as they please.
+    if is_store(error) {
+        return ErrorKind::Unavailable;
+    }
     match error.find_root() {
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => ErrorKind::Unavailable,
         DataFusionError::ParquetError(_) => ErrorKind::Corrupt,
@@ -140,6 +145,15 @@ fn kind_of(error: &DataFusionError) -> ErrorKind {
             ErrorKind::Internal
         }
         _ => ErrorKind::Invalid,
+    }
+}
+
+/// Whether a failed call of the store is among the causes; an object that is not there is damage, not an outage.
+fn is_store(error: &(dyn std::error::Error + 'static)) -> bool {
+    match error.downcast_ref::<object_store::Error>() {
+        Some(object_store::Error::NotFound { .. }) => false,
+        Some(_) => true,
+        None => error.source().is_some_and(is_store),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Checkpoints and state files as objects. Not what they contain, nor the protocol around them (engine).
 
+pub mod conformance;
+
 use crate::error::{StorageError, object_error};
 use crate::layout;
 use crate::object_store::Store;
@@ -47,6 +49,9 @@ impl CheckpointStore for ObjectCheckpoints {
             Some(epoch) => {
                 let newest = read(&self.store, group, *epoch).await?;
                 self.store.reached(Step::CheckpointRead);
+                if let Some(fence) = self.store.fence() {
+                    fence.begin(group, newest.epoch);
+                }
                 Ok(Some(newest))
             }
             None => Ok(None),
@@ -87,6 +92,9 @@ impl CheckpointStore for ObjectCheckpoints {
             Ok(_) => match epochs(&self.store, &checkpoint.group).await?.last() {
                 Some(newest) if *newest > checkpoint.epoch => Err(self.fenced(&checkpoint.group, *newest).await),
                 _ => {
+                    if let Some(fence) = self.store.fence() {
+                        fence.wrote(&checkpoint.group, checkpoint.epoch, &checkpoint.writer);
+                    }
                     self.store.reached(Step::CheckpointCommitted);
                     Ok(())
                 }
@@ -125,7 +133,7 @@ impl CheckpointStore for ObjectCheckpoints {
 }
 
 /// The epochs of a group that have a checkpoint, ascending.
-async fn epochs(store: &Store, group: &GroupName) -> Result<Vec<Epoch>, StorageError> {
+pub(crate) async fn epochs(store: &Store, group: &GroupName) -> Result<Vec<Epoch>, StorageError> {
     let folder = layout::checkpoints(group);
     let listed = store.objects().list_with_delimiter(Some(&folder)).await.map_err(object_error("list", &folder))?;
     let mut epochs: Vec<_> = listed.objects.iter().filter_map(|o| layout::checkpoint_epoch(&o.location)).collect();
@@ -133,7 +141,7 @@ async fn epochs(store: &Store, group: &GroupName) -> Result<Vec<Epoch>, StorageE
     Ok(epochs)
 }
 
-async fn read(store: &Store, group: &GroupName, epoch: Epoch) -> Result<Checkpoint, StorageError> {
+pub(crate) async fn read(store: &Store, group: &GroupName, epoch: Epoch) -> Result<Checkpoint, StorageError> {
     let path = layout::checkpoint(group, epoch);
     let body = read_named(store, &path, "a listing").await?;
     // The version is read first, so that a newer format is called that and not damage.
@@ -201,7 +209,5 @@ fn damaged(path: &Path, reason: String) -> StorageError {
     StorageError::Damaged { path: path.to_string(), reason }
 }
 
-#[cfg(test)]
-pub(crate) mod conformance;
 #[cfg(test)]
 mod tests;

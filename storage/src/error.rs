@@ -15,8 +15,19 @@ pub enum StorageError {
         /// What is wrong with it and what to do.
         reason: String,
     },
+    /// The service of a bucket does not answer.
+    #[error("store {store}: {endpoint} does not answer as a store should: {}; check store.endpoint (AWS_ENDPOINT_URL) and whether it runs", causes(.source))]
+    Away {
+        /// What was configured.
+        store: String,
+        /// Where it was asked.
+        endpoint: String,
+        /// The cause.
+        #[source]
+        source: object_store::Error,
+    },
     /// An object could not be written, read, listed or removed.
-    #[error("cannot {doing} {path}: {source}")]
+    #[error("cannot {doing} {path}: {}", causes(.source))]
     Object {
         /// write, read, list or remove.
         doing: &'static str,
@@ -171,18 +182,34 @@ impl StorageError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::BadStore { .. } | Self::TooManyRows { .. } => ErrorKind::Invalid,
-            Self::Object { .. } | Self::Contended { .. } | Self::Superseded { .. } | Self::Stopped => ErrorKind::Unavailable,
+            Self::Away { .. } | Self::Object { .. } | Self::Contended { .. } | Self::Superseded { .. } | Self::Stopped => ErrorKind::Unavailable,
             Self::Missing { .. } | Self::Damaged { .. } | Self::ColumnsDiffer { .. } | Self::MergeMismatch { .. } => ErrorKind::Corrupt,
             Self::Fenced { .. } | Self::InUse { .. } => ErrorKind::Conflict,
             Self::UnknownTable { .. } | Self::UnsupportedType { .. } | Self::BadRows { .. } | Self::Task { .. } => ErrorKind::Internal,
-            Self::Delta { source, .. } => match source {
-                DeltaTableError::ObjectStore { .. } => ErrorKind::Unavailable,
-                _ => ErrorKind::Corrupt,
-            },
+            Self::Delta { source, .. } => delta_kind(source),
             Self::Parquet { source, .. } => parquet_kind(source),
             Self::Merge { source, .. } => merge_kind(source),
         }
     }
+}
+
+/// A log that could not be fetched says nothing about what is in it.
+fn delta_kind(error: &DeltaTableError) -> ErrorKind {
+    match error {
+        DeltaTableError::ObjectStore { .. } | DeltaTableError::Io { .. } => ErrorKind::Unavailable,
+        DeltaTableError::Parquet { source } => parquet_kind(source),
+        // The kernel hides what the store said, but for the text.
+        error if is_store(error) || error.to_string().contains(KERNEL_STORE) => ErrorKind::Unavailable,
+        _ => ErrorKind::Corrupt,
+    }
+}
+
+/// How the kernel below deltalake begins its account of a failed call of the store.
+const KERNEL_STORE: &str = "Error interacting with object store";
+
+/// Whether a failed call of the store is among the causes.
+fn is_store(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<object_store::Error>() || error.source().is_some_and(is_store)
 }
 
 /// A failed read or write of the store comes back from Parquet as an external error; everything else is the file's own fault.
@@ -212,4 +239,19 @@ impl From<StorageError> for Error {
 pub(crate) fn object_error(doing: &'static str, path: &object_store::path::Path) -> impl FnOnce(object_store::Error) -> StorageError {
     let path = path.to_string();
     move |source| StorageError::Object { doing, path, source }
+}
+
+/// An error with all its causes: of a connection that broke, only the last one says why.
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = cause.source();
+    }
+    text
 }

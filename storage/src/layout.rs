@@ -7,6 +7,7 @@
 //! tables/<table>/_purging                               its files are being removed
 //! checkpoints/<group>/<epoch>.json
 //! checkpoints/<group>/state/<epoch>-<name>
+//! trial/<token>                                         a bucket is tried out when it is opened
 //! ```
 
 use afferent_engine::checkpoint::{Epoch, GroupName};
@@ -69,6 +70,16 @@ pub fn data_file(table: &TableName, relative: &str) -> Path {
 /// Whether an object below a table's root is a data file that this crate wrote.
 pub fn is_data_file(relative: &str) -> bool {
     relative.starts_with("date=") && relative.ends_with(".parquet")
+}
+
+/// The folder of what is put there to try out a bucket.
+pub fn trials() -> Path {
+    Path::from("trial")
+}
+
+/// One object to try out a bucket.
+pub fn trial(token: u64) -> Path {
+    trials().join(format!("{token:016x}"))
 }
 
 /// The folder of all checkpoints.

@@ -277,7 +277,7 @@ impl Maintainer {
         total: &mut Compacted,
     ) -> Result<(), StorageError> {
         for group in groups {
-            self.store.check_owner()?;
+            self.store.check_writer().await?;
             if cancel.is_cancelled() {
                 return Err(StorageError::Stopped);
             }

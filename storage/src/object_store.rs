@@ -1,5 +1,6 @@
-//! Where everything durable lies: a folder seen through the object store interface, with every write synced. Not a cache, not a network client.
+//! Where everything durable lies: a folder or a bucket seen through the object store interface. Not a cache.
 //!
+//! A bucket's service answers a put when it is durable. In a folder every write is synced:
 //! `object_store`'s own file system never calls fsync. Here a write returns only after the file *and* the directory entry that
 //! names it are synced, because the log is trimmed on the strength of it.
 
@@ -9,6 +10,7 @@ use crate::steps::{Step, Steps};
 use crate::table::pins::Pins;
 use afferent_engine::clock::{Clock, SystemClock};
 use afferent_engine::error::Result;
+use fence::Fence;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use std::path::{Path as FilePath, PathBuf};
@@ -17,6 +19,8 @@ use std::time::Duration;
 use url::Url;
 
 mod durable;
+mod fence;
+pub mod s3;
 
 pub(crate) use durable::{RealSyncs, Syncs};
 
@@ -33,28 +37,80 @@ pub struct Store {
     url: Url,
     shown: Arc<str>,
     pins: Arc<Pins>,
-    root: Arc<FilePath>,
-    lock: Option<Arc<FolderLock>>,
+    place: Place,
     steps: Steps,
 }
 
+/// What kind of place it is, and what keeps other writers out.
+#[derive(Debug, Clone)]
+enum Place {
+    Folder {
+        root: Arc<FilePath>,
+        lock: Option<Arc<FolderLock>>,
+    },
+    /// There is nothing to lock: the checkpoints alone tell whose it is.
+    Bucket(Arc<Fence>),
+}
+
+/// Smallest part of an upload to a bucket, except the last: a rule of the protocol.
+const BUCKET_PART_BYTES_MIN: usize = 5 << 20;
+
 impl Store {
-    /// The same store, with this process as its only writer for as long as a clone of it lives. Readers need no such thing.
+    /// The same store, with this process as its only writer for as long as a clone of it lives. Readers need no such thing. A bucket cannot be
+    /// locked: there the first checkpoint that somebody else writes ends it.
     ///
     /// # Errors
     /// `Conflict`, naming the holder, where another process has it; `Unavailable` where the folder cannot be locked.
     pub fn owned(mut self) -> Result<Self> {
-        let lock = FolderLock::take(&self.root).map_err(|why| self.not_ours(why))?;
-        self.lock = Some(Arc::new(lock));
+        if let Place::Folder { root, lock } = &mut self.place {
+            let taken = FolderLock::take(root).map(|taken| *lock = Some(Arc::new(taken)));
+            taken.map_err(|why| self.not_ours(why))?;
+        }
         Ok(self)
     }
 
-    /// Checks, before anything is changed that others see, that no other process took the store over.
+    /// Checks, before anything is changed that others see, that no other process took the store's lock. In a bucket there is none: what calls only
+    /// this is a create-only put, which is refused to the second writer.
     ///
     /// # Errors
     /// `Conflict`, naming the new holder.
     pub(crate) fn check_owner(&self) -> Result<(), StorageError> {
-        self.lock.as_ref().map_or(Ok(()), |lock| lock.check().map_err(|why| self.not_ours(why)))
+        match &self.place {
+            Place::Folder { lock: Some(lock), .. } => lock.check().map_err(|why| self.not_ours(why)),
+            Place::Folder { lock: None, .. } | Place::Bucket(_) => Ok(()),
+        }
+    }
+
+    /// The same before upkeep, which no create-only put protects: in a bucket it looks whether another process has written a checkpoint.
+    ///
+    /// # Errors
+    /// `Conflict`, naming the new holder; `Unavailable` where that cannot be told.
+    pub(crate) async fn check_writer(&self) -> Result<(), StorageError> {
+        match &self.place {
+            Place::Folder { .. } => self.check_owner(),
+            Place::Bucket(fence) => fence.check(self).await,
+        }
+    }
+
+    /// What is known of the checkpoints; none where a lock protects them.
+    pub(crate) fn fence(&self) -> Option<&Fence> {
+        match &self.place {
+            Place::Folder { .. } => None,
+            Place::Bucket(fence) => Some(fence),
+        }
+    }
+
+    /// Whether another process may be writing without this one knowing.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.place, Place::Bucket(_))
+    }
+
+    /// Smallest part of an upload, except the last.
+    pub(crate) fn part_bytes_min(&self) -> usize {
+        match self.place {
+            Place::Folder { .. } => 1,
+            Place::Bucket(_) => BUCKET_PART_BYTES_MIN,
+        }
     }
 
     fn not_ours(&self, why: NotOurs) -> StorageError {
@@ -107,7 +163,7 @@ impl Store {
 /// The scheme of [`Store::url`]; it never leaves the process.
 pub(crate) const SCHEME: &str = "afferent";
 
-/// Opens a store: a folder path or a `file://` URL. The folder is made if need be.
+/// Opens a store in a folder: its path or a `file://` URL. The folder is made if need be. [`s3::Bucket::open`] opens one in a bucket.
 ///
 /// # Errors
 /// `Invalid` where the place cannot be used, with what to do.
@@ -127,7 +183,8 @@ pub(crate) fn open_with(store: &str, syncs: Arc<dyn Syncs>) -> Result<Store> {
     let host = crc32c::crc32c(root.as_os_str().as_encoded_bytes());
     let url = Url::parse(&format!("{SCHEME}://store-{host:08x}/")).map_err(|e| bad(store, e.to_string()))?;
     let objects = Arc::new(durable::DurableFiles::new(files, &root, syncs));
-    Ok(Store { objects, url, shown: store.into(), pins, root: root.into(), lock: None, steps: Steps::default() })
+    let place = Place::Folder { root: root.into(), lock: None };
+    Ok(Store { objects, url, shown: store.into(), pins, place, steps: Steps::default() })
 }
 
 fn folder_of(store: &str) -> Result<PathBuf, StorageError> {
@@ -142,7 +199,7 @@ fn folder_of(store: &str) -> Result<PathBuf, StorageError> {
             .ok()
             .and_then(|url| url.to_file_path().ok())
             .ok_or_else(|| bad(store, "not a file URL with an absolute path (file:///var/lib/afferent)".to_owned())),
-        "s3" => Err(bad(store, "S3 comes in a later version; give a folder or a file:// URL".to_owned())),
+        s3::S3_SCHEME => Err(bad(store, "this opens folders; a bucket is opened with its endpoint and keys".to_owned())),
         other => Err(bad(store, format!("unknown scheme {other:?}; give a folder or a file:// URL"))),
     }
 }

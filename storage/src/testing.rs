@@ -4,7 +4,7 @@
 pub(crate) mod power;
 
 use crate::object_store::{Store, open};
-use afferent_engine::schema;
+pub(crate) use crate::table::conformance::{MIDNIGHT, Sample, batch, grid, sorted};
 use afferent_engine::schema::TableDef;
 use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int32Array, Int64Array, ListArray, MapArray, StringArray, StructArray,
@@ -16,33 +16,10 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schem
 use arrow::record_batch::RecordBatch;
 use std::sync::Arc;
 
-/// One sample: metric, series, microseconds, bits of the value (none is a staleness marker).
-pub(crate) type Sample = (String, i64, i64, Option<u64>);
-
-/// 2026-11-22T00:00:00Z.
-pub(crate) const MIDNIGHT: i64 = 1_795_305_600_000_000;
-
 pub(crate) fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path().to_str().unwrap()).unwrap();
     (folder, store)
-}
-
-pub(crate) fn batch(rows: &[Sample]) -> RecordBatch {
-    let metrics: DictionaryArray<Int32Type> = rows.iter().map(|r| r.0.as_str()).collect();
-    let values: Float64Array = rows.iter().map(|r| r.3.map(f64::from_bits)).collect();
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(metrics),
-        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1))),
-        Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|r| r.2)).with_timezone("UTC")),
-        Arc::new(values),
-    ];
-    RecordBatch::try_new(schema::samples().schema, columns).unwrap()
-}
-
-pub(crate) fn sorted(mut rows: Vec<Sample>) -> Vec<Sample> {
-    rows.sort();
-    rows
 }
 
 /// Rows of batches that have the columns metric, series_id, time, value.
@@ -66,19 +43,6 @@ pub(crate) fn rows(batches: &[RecordBatch]) -> Vec<Sample> {
         }
     }
     out
-}
-
-/// Samples of `series` series of each of two metrics, one a second from `start`.
-pub(crate) fn grid(start: i64, series: i64, seconds: i64) -> Vec<Sample> {
-    let mut rows = Vec::new();
-    for metric in ["cpu", "mem"] {
-        for id in 0..series {
-            for second in 0..seconds {
-                rows.push((metric.to_owned(), id, start + second * 1_000_000, Some((second as f64 * 0.5 + id as f64).to_bits())));
-            }
-        }
-    }
-    rows
 }
 
 /// The table as a version knew it that did not have this column yet.

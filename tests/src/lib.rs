@@ -3,6 +3,8 @@
 pub mod door;
 pub mod kafka;
 pub mod ledger;
+pub mod lossy;
+pub mod minio;
 pub mod oracle;
 pub mod panes;
 pub mod prometheus;

@@ -114,8 +114,28 @@ fn wrong_settings_of_a_log_on_kafka_name_their_place() {
 }
 
 #[test]
-fn what_comes_later_says_so() {
-    assert!(error_of("[store]\nurl = \"s3://bucket/prefix\"\n").contains("comes in a later version"));
+fn a_bucket_is_named_with_how_to_reach_it() {
+    let text = "[store]\nurl = \"s3://lake/a/b\"\nendpoint = \"http://minio:9000/\"\nregion = \"eu-1\"\naccess_key_id = \"id\"\nsecret_access_key = \"very\"\n";
+    let StorePlace::Bucket(bucket) = read_text(text).unwrap().store else { panic!("a bucket") };
+    assert_eq!((bucket.name.as_str(), bucket.prefix.as_str()), ("lake", "a/b"));
+    assert_eq!((bucket.endpoint.as_deref(), bucket.region.as_deref()), (Some("http://minio:9000"), Some("eu-1")));
+    assert_eq!((bucket.keys, bucket.timeout), (Some(("id".to_owned(), "very".to_owned())), Duration::from_secs(10)));
+    let StorePlace::Bucket(bucket) = read_text("[store]\nurl = \"s3://lake\"\n").unwrap().store else { panic!("a bucket") };
+    assert_eq!((bucket.endpoint, bucket.region, bucket.ca_file, bucket.keys), (None, None, None, None));
+    for (more, key) in [
+        ("url = \"s3://No Bucket\"", "store.url"),
+        ("url = \"gs://lake\"", "store.url"),
+        ("url = \"s3://lake\"\nendpoint = \"minio:9000\"", "store.endpoint"),
+        ("url = \"s3://lake\"\nendpoint = \"http://id:secret@minio\"", "store.endpoint"),
+        ("url = \"s3://lake\"\naccess_key_id = \"id\"", "store.secret_access_key"),
+        ("url = \"s3://lake\"\nsecret_access_key = \"x\"", "store.access_key_id"),
+        ("url = \"s3://lake\"\nca_file = \"no-such-file.pem\"", "store.ca_file"),
+        ("url = \"s3://lake\"\ntimeout_ms = 1", "store.timeout_ms"),
+    ] {
+        let error = error_of(&format!("[store]\n{more}\n"));
+        assert!(error.contains(&format!("{key}: ")), "{more}: {error}");
+    }
+    assert!(is_secret("store.secret_access_key") && !is_secret("store.access_key_id"));
 }
 
 #[test]
@@ -132,8 +152,8 @@ fn flags_override_the_file_and_are_blamed_by_name() {
 fn log_and_store_lie_under_the_data_folder() {
     let config = read_text("[data]\ndir = \"some/where\"\n").unwrap();
     assert!(config.data_dir.is_absolute() && config.data_dir.ends_with("some/where"));
-    assert_eq!(config.store_dir, config.data_dir.join("store"));
     assert!(matches!(&config.log, LogConfig::Embedded { dir, .. } if *dir == config.data_dir.join("log")));
+    assert!(matches!(&config.store, StorePlace::Folder(folder) if *folder == config.data_dir.join("store")));
     let config = read_text("[store]\nurl = \"else/where\"\n").unwrap();
-    assert!(config.store_dir.ends_with("else/where"));
+    assert!(matches!(config.store, StorePlace::Folder(folder) if folder.ends_with("else/where")));
 }

@@ -39,6 +39,11 @@ pub(crate) struct SlowRequest {
 pub(super) type RawRows = BTreeMap<i64, u64>;
 
 impl Pipeline {
+    /// True while so many samples wait for raw rows that no more may come.
+    pub(crate) fn is_slow_full(&self) -> bool {
+        self.slow.len() >= super::SLOW_MAX
+    }
+
     /// What must be read for [`Self::resolve_slow`]; `None` where nothing waits.
     pub(crate) fn slow_request(&self) -> Option<SlowRequest> {
         let oldest = self.slow.iter().map(|s| pane_of(s.time)).min()?;

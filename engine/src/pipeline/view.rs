@@ -163,6 +163,8 @@ impl Pipeline {
             epoch,
             repair: self.repair_status(),
             backfills: self.backfill_status(),
+            // The supervisor knows.
+            store: crate::status::StoreStatus::default(),
         }
     }
 

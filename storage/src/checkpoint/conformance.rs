@@ -32,7 +32,10 @@ pub(crate) fn checkpoint(group: &GroupName, epoch: u64, writer: &str, states: Ve
 }
 
 /// Runs the suite on an empty store.
-pub(crate) async fn suite(store: Arc<dyn CheckpointStore>) {
+///
+/// # Panics
+/// Where a promise is broken.
+pub async fn suite(store: Arc<dyn CheckpointStore>) {
     the_newest_is_found(&store).await;
     the_second_of_one_epoch_is_fenced(&store).await;
     a_writer_that_slept_is_fenced(&store).await;

@@ -55,7 +55,7 @@ struct Listed {
 
 /// Looks at every table once and removes what was unreferenced for the grace period; gives the number of data files.
 pub(super) async fn run(place: &Place<'_>, seen: &mut Unreferenced) -> Result<usize, StorageError> {
-    place.store.check_owner()?;
+    place.store.check_writer().await?;
     // The listing comes first: what is named after it is younger than the grace period.
     let folders = list(place.store).await?;
     let checkpoints = checkpoint::all(place.store).await?;
@@ -154,6 +154,7 @@ async fn list(store: &Store) -> Result<BTreeMap<TableName, Folder>, StorageError
 async fn named(place: &Place<'_>, folders: &BTreeMap<TableName, Folder>, checkpoints: &[Checkpoint]) -> Result<BTreeSet<Path>, StorageError> {
     let mut named = BTreeSet::new();
     for (table, folder) in folders.iter().filter(|(_, folder)| !folder.purging) {
+        place.tables.catch_up(table).await?;
         let published = place.tables.files(table).await.map_err(|e| StorageError::Task { reason: e.to_string() })?;
         if published.version < 0 {
             // A folder without a Delta log is none of ours.

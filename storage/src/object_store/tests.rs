@@ -123,7 +123,7 @@ fn places_are_paths_or_file_urls() {
     assert_eq!(by_path.url(), by_url.url());
     assert_ne!(by_path.url(), open(folder.path().to_str().unwrap()).unwrap().url());
     for (wrong, says) in
-        [("s3://bucket/prefix", "later version"), ("gs://bucket", "unknown scheme \"gs\""), ("", "empty"), ("file://relative", "file:///")]
+        [("s3://bucket/prefix", "opens folders"), ("gs://bucket", "unknown scheme \"gs\""), ("", "empty"), ("file://relative", "file:///")]
     {
         let error = open(wrong).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{wrong}");

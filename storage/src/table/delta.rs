@@ -112,7 +112,7 @@ impl DeltaTables {
     /// # Errors
     /// `Unavailable`: nothing was changed.
     pub(crate) async fn remove(&self, table: &TableName, removed: &[DataFile]) -> Result<Arc<TableFiles>, StorageError> {
-        self.store.check_owner()?;
+        self.store.check_writer().await?;
         let table = self.existing(table).await?.ok_or_else(|| unknown(table))?;
         let mut log = table.log.lock().await;
         let files = log.commit(&Change::Remove { removed: removed.iter().map(|f| f.path.clone()).collect() }).await?;
@@ -131,7 +131,7 @@ impl DeltaTables {
         added: Vec<DataFile>,
         fewer: bool,
     ) -> Result<Arc<TableFiles>, StorageError> {
-        self.store.check_owner()?;
+        self.store.check_writer().await?;
         let table = self.existing(table).await?.ok_or_else(|| unknown(table))?;
         let removed = removed.iter().map(|f| f.path.clone()).collect();
         let mut log = table.log.lock().await;
@@ -153,6 +153,19 @@ impl DeltaTables {
             }
             None => Ok(()),
         }
+    }
+
+    /// Reads what other processes have committed, where there may be others.
+    pub(crate) async fn catch_up(&self, name: &TableName) -> Result<(), StorageError> {
+        if !self.store.is_shared() {
+            return Ok(());
+        }
+        let Some(table) = self.known(name) else { return Ok(()) };
+        let mut log = table.log.lock().await;
+        if log.catch_up().await? {
+            table.set_published(log.files());
+        }
+        Ok(())
     }
 
     /// The table with its log loaded; none if it was never made.

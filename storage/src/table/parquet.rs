@@ -98,10 +98,11 @@ pub(crate) fn write_files(
     rows: impl Iterator<Item = Result<RecordBatch, StorageError>>,
 ) -> Result<Vec<DataFile>, StorageError> {
     let mut files = DatedFiles { store, handle, table, effort, name, open: BTreeMap::new() };
-    for batch in rows {
-        files.write(&batch?)?;
+    let written = files.write_all(rows);
+    if written.is_err() {
+        files.abort();
     }
-    files.finish()
+    written
 }
 
 /// The open files of one write, by day.
@@ -115,6 +116,13 @@ struct DatedFiles<'a> {
 }
 
 impl DatedFiles<'_> {
+    fn write_all(&mut self, rows: impl Iterator<Item = Result<RecordBatch, StorageError>>) -> Result<Vec<DataFile>, StorageError> {
+        for batch in rows {
+            self.write(&batch?)?;
+        }
+        self.finish()
+    }
+
     fn write(&mut self, batch: &RecordBatch) -> Result<(), StorageError> {
         if batch.num_rows() == 0 {
             return Ok(());
@@ -125,7 +133,7 @@ impl DatedFiles<'_> {
         }
         let held: usize = self.open.values().map(OpenFile::held_bytes).sum();
         if held > OPEN_BYTES_MAX
-            && let Some(biggest) = self.open.values_mut().max_by_key(|f| f.held_bytes())
+            && let Some(biggest) = self.open.values_mut().max_by_key(|f| f.writer.memory_size())
         {
             biggest.end_row_group(self.handle)?;
         }
@@ -141,36 +149,47 @@ impl DatedFiles<'_> {
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let date = date_text(day).ok_or_else(|| bad_rows(self.table, format!("{} lies outside the calendar", self.table.date_from)))?;
                 let relative = (self.name)(&date, layout::fresh_token());
-                Ok(entry.insert(OpenFile::start(self.store, self.handle, self.table, self.effort, relative, date)?))
+                Ok(entry.insert(OpenFile::start(self.store, self.table, self.effort, relative, date)?))
             }
         }
     }
 
-    fn finish(self) -> Result<Vec<DataFile>, StorageError> {
+    fn finish(&mut self) -> Result<Vec<DataFile>, StorageError> {
         let mut done = Vec::with_capacity(self.open.len());
-        for file in self.open.into_values() {
+        for file in self.open.values_mut() {
             done.push(file.finish(self.handle, self.table)?);
         }
         Ok(done)
     }
+
+    /// Takes back what was uploaded in parts; a service keeps, and bills, parts of uploads that nobody ends.
+    fn abort(&mut self) {
+        for file in self.open.values_mut() {
+            if let Some(mut upload) = file.upload.take()
+                && let Err(error) = self.handle.block_on(upload.abort())
+            {
+                tracing::debug!(path = %file.path, %error, "parts of a file could not be taken back");
+            }
+        }
+    }
 }
 
-/// A file that is being written: Parquet encodes into a buffer, full parts of which go to the store.
+/// A file that is being written: Parquet encodes into a buffer, full parts of which go to the store. One without a full part goes in one put.
 struct OpenFile {
+    store: Store,
     relative: String,
     path: Path,
     date: String,
     writer: ArrowWriter<Vec<u8>>,
-    upload: Box<dyn MultipartUpload>,
+    upload: Option<Box<dyn MultipartUpload>>,
 }
 
 impl OpenFile {
-    fn start(store: &Store, handle: &Handle, table: &TableDef, effort: Effort, relative: String, date: String) -> Result<Self, StorageError> {
+    fn start(store: &Store, table: &TableDef, effort: Effort, relative: String, date: String) -> Result<Self, StorageError> {
         let path = layout::data_file(&table.name, &relative);
-        let upload = handle.block_on(store.objects().put_multipart(&path)).map_err(object_error("write", &path))?;
         let writer = ArrowWriter::try_new(Vec::new(), table.schema.clone(), Some(properties(table, effort)))
             .map_err(|source| StorageError::Parquet { path: path.to_string(), source })?;
-        Ok(Self { relative, path, date, writer, upload })
+        Ok(Self { store: store.clone(), relative, path, date, writer, upload: None })
     }
 
     fn held_bytes(&self) -> usize {
@@ -184,7 +203,7 @@ impl OpenFile {
 
     fn end_row_group(&mut self, handle: &Handle) -> Result<(), StorageError> {
         self.writer.flush().map_err(|source| StorageError::Parquet { path: self.path.to_string(), source })?;
-        self.hand_over(handle, 1)
+        self.hand_over(handle, self.store.part_bytes_min())
     }
 
     /// Gives what is encoded to the store, once it is at least `least` bytes.
@@ -193,19 +212,34 @@ impl OpenFile {
             return Ok(());
         }
         let part = std::mem::take(self.writer.inner_mut());
-        handle.block_on(self.upload.put_part(part.into())).map_err(object_error("write", &self.path))
+        let upload = match &mut self.upload {
+            Some(upload) => upload,
+            none => none.insert(handle.block_on(self.store.objects().put_multipart(&self.path)).map_err(object_error("write", &self.path))?),
+        };
+        handle.block_on(upload.put_part(part.into())).map_err(object_error("write", &self.path))
     }
 
-    fn finish(mut self, handle: &Handle, table: &TableDef) -> Result<DataFile, StorageError> {
+    fn finish(&mut self, handle: &Handle, table: &TableDef) -> Result<DataFile, StorageError> {
         let metadata = self.writer.finish().map_err(|source| StorageError::Parquet { path: self.path.to_string(), source })?;
-        self.hand_over(handle, 1)?;
-        handle.block_on(self.upload.complete()).map_err(object_error("write", &self.path))?;
+        let written = if self.upload.is_none() {
+            let whole = std::mem::take(self.writer.inner_mut());
+            handle.block_on(self.store.objects().put(&self.path, whole.into())).map(drop)
+        } else {
+            self.hand_over(handle, 1)?;
+            match &mut self.upload {
+                Some(upload) => handle.block_on(upload.complete()).map(drop),
+                None => Ok(()),
+            }
+        };
+        written.map_err(object_error("write", &self.path))?;
+        // Nothing is left to take back.
+        self.upload = None;
         let size_bytes = self.writer.bytes_written() as u64;
         let row_count = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or_default();
         let label = table.name.to_string();
         metrics::counter!(Metric::TableRowsIn.name(), "table" => label.clone()).increment(row_count);
         metrics::counter!(Metric::TableBytesOut.name(), "table" => label).increment(size_bytes);
-        Ok(DataFile { path: self.relative, date: self.date, size_bytes, row_count, stats: stats::of_file(&table.schema, &metadata) })
+        Ok(DataFile { path: self.relative.clone(), date: self.date.clone(), size_bytes, row_count, stats: stats::of_file(&table.schema, &metadata) })
     }
 }
 

@@ -69,7 +69,7 @@ impl DeltaTables {
     /// # Errors
     /// `Unavailable`: to be tried again.
     pub(crate) async fn drop_table(&self, name: &TableName) -> Result<(), StorageError> {
-        self.store.check_owner()?;
+        self.store.check_writer().await?;
         let _shape = self.shape.lock().await;
         let Some(table) = self.existing(name).await? else { return Ok(()) };
         let mark = layout::dropped_mark(name);
@@ -104,6 +104,7 @@ impl DeltaTables {
         if !is_there(&self.store, &layout::dropped_mark(name)).await? && !is_purging(&self.store, name).await? {
             return Ok(false);
         }
+        self.store.check_writer().await?;
         self.purge_files(name).await?;
         Ok(true)
     }

@@ -10,12 +10,13 @@ use afferent_engine::schema::TableName;
 use afferent_engine::table::{DataFile, TableFiles};
 use deltalake_core::kernel::transaction::{CommitData, TransactionError};
 use deltalake_core::kernel::{Action, Metadata, MetadataExt, StructField, StructType, Transaction};
-use deltalake_core::logstore::{CommitOrBytes, LogStoreRef};
+use deltalake_core::logstore::{CommitOrBytes, LogStoreRef, commit_uri_from_version};
 use deltalake_core::protocol::DeltaOperation;
 use deltalake_core::protocol::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
 use deltalake_core::table::state::DeltaTableState;
 use deltalake_core::{DeltaTable, DeltaTableError};
 use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -192,6 +193,16 @@ impl TableLog {
         // What was read is big for a table of many files; later groups are rare and read again.
         self.read = None;
         Ok(())
+    }
+
+    /// Reads the log if it has an entry after the newest one known; true where it had.
+    pub(super) async fn catch_up(&mut self) -> Result<bool, StorageError> {
+        let next = u64::try_from(self.state.files.version + 1).unwrap_or_default();
+        match self.store.object_store(None).head(&commit_uri_from_version(Some(next))).await {
+            Ok(_) => self.reload().await.map(|()| true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(source) => Err(delta(&self.name, "look for new entries", DeltaTableError::ObjectStore { source })),
+        }
     }
 
     async fn reload(&mut self) -> Result<(), StorageError> {
