@@ -4,14 +4,15 @@ use super::*;
 use afferent_engine::error::ErrorKind;
 use afferent_engine::log::{Format, Topic};
 use afferent_engine::time::WallTime;
-use rdkafka::client::DefaultClientContext;
+
 use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 const METRICS: LogName = LogName { topic: Topic::Metrics, partition: 0 };
 
 /// A cluster with the log's topic, and a log on it that has asked for nothing yet.
-fn cluster() -> (MockCluster<'static, DefaultClientContext>, KafkaLogConfig) {
+fn cluster() -> (MockCluster<'static, DefaultProducerContext>, KafkaLogConfig) {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("t.metrics", 1, 1).unwrap();
     let mut config = KafkaLogConfig::of_url(&format!("kafka://{}", cluster.bootstrap_servers())).unwrap();
