@@ -7,6 +7,7 @@ mod continuous;
 mod deploy;
 mod differential;
 mod full_disk;
+mod group;
 mod kafka;
 mod lateness;
 mod ledger;

@@ -30,9 +30,9 @@ pub async fn readyz(State(state): State<AppState>) -> ApiResult {
     if status.recovered {
         return Ok(json_response(StatusCode::OK, &json!({ "status": "ready", "epoch": status.epoch })));
     }
-    if state.standby.waits() {
+    if let Some(works_at) = state.standby.works_at() {
         // It takes records in, and sends readers to the one that works.
-        return Ok(json_response(StatusCode::OK, &json!({ "status": "standby", "works_at": state.standby.works_at() })));
+        return Ok(json_response(StatusCode::OK, &json!({ "status": "standby", "works_at": works_at })));
     }
     let error = ApiError::unavailable("recovering: replaying what the last checkpoint does not hold");
     Err(error.hint("writes are taken already; answers are complete when this endpoint says ready"))

@@ -11,6 +11,11 @@ const ANSWER_WAIT: Duration = Duration::from_secs(60);
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
 
+/// Servers that a request may be sent on to, one after the other: a process that waits for its turn names the one that works.
+const SENT_ON_MAX: usize = 3;
+
+type Response = ureq::http::Response<ureq::Body>;
+
 /// Talks to one server.
 #[derive(Debug, Clone)]
 pub struct Remote {
@@ -58,7 +63,7 @@ impl Remote {
 
     /// The same with another patience.
     pub fn waiting(args: &ServerArgs, answer_wait: Duration) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(answer_wait));
+        let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).timeout_global(Some(answer_wait));
         let authorization = args.token.as_deref().filter(|token| !token.is_empty()).map(|token| format!("Bearer {token}"));
         Self { agent: config.build().into(), base: args.url.trim_end_matches('/').to_owned(), authorization }
     }
@@ -68,11 +73,13 @@ impl Remote {
     /// # Errors
     /// Where nobody answers.
     pub fn get(&self, path: &str) -> anyhow::Result<Answer> {
-        let mut request = self.agent.get(format!("{}{path}", self.base));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
-        }
-        self.read(request.call())
+        self.read(self.sent_on(path, |url| {
+            let mut request = self.agent.get(url);
+            if let Some(authorization) = &self.authorization {
+                request = request.header("Authorization", authorization);
+            }
+            request.call()
+        }))
     }
 
     /// DELETE.
@@ -80,11 +87,13 @@ impl Remote {
     /// # Errors
     /// Where nobody answers.
     pub fn delete(&self, path: &str) -> anyhow::Result<Answer> {
-        let mut request = self.agent.delete(format!("{}{path}", self.base));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
-        }
-        self.read(request.call())
+        self.read(self.sent_on(path, |url| {
+            let mut request = self.agent.delete(url);
+            if let Some(authorization) = &self.authorization {
+                request = request.header("Authorization", authorization);
+            }
+            request.call()
+        }))
     }
 
     /// POST.
@@ -96,15 +105,32 @@ impl Remote {
     }
 
     /// POST, the answer's body unread.
-    pub(super) fn post_raw(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
-        let mut request = self.agent.post(format!("{}{path}", self.base));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
+    pub(super) fn post_raw(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response, ureq::Error> {
+        self.sent_on(path, |url| {
+            let mut request = self.agent.post(url);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            if let Some(authorization) = &self.authorization {
+                request = request.header("Authorization", authorization);
+            }
+            request.send(body)
+        })
+    }
+
+    /// Asks the server, and whom it names instead of itself.
+    fn sent_on(&self, path: &str, ask: impl Fn(&str) -> Result<Response, ureq::Error>) -> Result<Response, ureq::Error> {
+        let mut url = format!("{}{path}", self.base);
+        let mut answer = ask(&url)?;
+        for _ in 0..SENT_ON_MAX {
+            let elsewhere = answer.headers().get("location").and_then(|value| value.to_str().ok());
+            match elsewhere.filter(|_| answer.status().as_u16() == 307) {
+                Some(location) => url = location.to_owned(),
+                None => break,
+            }
+            answer = ask(&url)?;
         }
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
-        }
-        request.send(body)
+        Ok(answer)
     }
 
     /// What to say where nobody answers.
@@ -112,7 +138,7 @@ impl Remote {
         format!("cannot reach {}; is `afferent serve` running there?", self.base)
     }
 
-    fn read(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Answer> {
+    fn read(&self, answer: Result<Response, ureq::Error>) -> anyhow::Result<Answer> {
         let mut response = answer.with_context(|| self.unreachable())?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().with_context(|| self.unreachable())?;

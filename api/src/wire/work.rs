@@ -66,8 +66,8 @@ impl Work {
 
 /// True when this process is to work; false when it is to stop.
 async fn wait(parts: &mut EngineParts, member: &mut Membership, standby: &Standby) -> Result<bool> {
-    let (checkpoints, group, cancel) = (Arc::clone(&parts.checkpoints), parts.group.clone(), parts.cancel.clone());
-    let look = look(checkpoints, group, standby);
+    let cancel = parts.cancel.clone();
+    let look = look(Arc::clone(&parts.checkpoints), parts.group.clone(), address_of(&parts.writer).map(str::to_owned), standby);
     tokio::pin!(look);
     loop {
         tokio::select! {
@@ -81,11 +81,11 @@ async fn wait(parts: &mut EngineParts, member: &mut Membership, standby: &Standb
     }
 }
 
-/// Looks again and again who wrote the newest checkpoint.
-async fn look(checkpoints: Arc<dyn CheckpointStore>, group: GroupName, standby: &Standby) {
+/// Looks again and again who wrote the newest checkpoint; what this process wrote in an earlier life says nothing.
+async fn look(checkpoints: Arc<dyn CheckpointStore>, group: GroupName, own: Option<String>, standby: &Standby) {
     loop {
         match checkpoints.latest(&group).await {
-            Ok(latest) => standby.wait(latest.and_then(|c| address_of(&c.writer).map(str::to_owned))),
+            Ok(latest) => standby.wait(latest.and_then(|c| address_of(&c.writer).map(str::to_owned)).filter(|at| Some(at) != own.as_ref())),
             Err(error) => tracing::debug!(%error, "who works the log cannot be looked up"),
         }
         tokio::time::sleep(LOOK_EVERY).await;

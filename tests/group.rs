@@ -1,0 +1,127 @@
+//! Several processes on one Kafka log and one bucket: one works, the others take records in and send readers there. It is killed, stands still until
+//! another one has its place, wakes, is stopped; what was acknowledged stands once.
+
+use crate::program;
+use afferent_tests::kafka::Kafka;
+use afferent_tests::minio::{self, Minio, Wire};
+use afferent_tests::panes;
+use afferent_tests::sender::{BODY_MS, Fleet, SERIES, now_ms};
+use afferent_tests::server::{Server, wait_for};
+use afferent_tests::skip::skip;
+use std::env;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const SENDERS: usize = 2;
+
+/// Rounds of a short run; `AFFERENT_ROUNDS` says otherwise.
+const ROUNDS: usize = 1;
+
+/// Longest time without an answer after the one that works is gone.
+const GAP_MAX: Duration = Duration::from_secs(60);
+
+fn settings(kafka: &Kafka, minio: &Minio) -> String {
+    format!(
+        "[log]\nurl = {:?}\n[engine]\ncheckpoint_interval_ms = 500\ntick_ms = 100\n[maintain]\ninterval_s = 1\n[sql]\nrows_max = 100000000\n\
+         seconds_max = 60\n{}",
+        kafka.url(),
+        minio.config("group")
+    )
+}
+
+/// The processes; each has a folder of its own.
+struct Group(Vec<Server>);
+
+impl Group {
+    fn start(count: usize, folder: &Path, config: &str) -> Self {
+        let start = |n: usize| {
+            let own = folder.join(n.to_string());
+            std::fs::create_dir_all(&own).unwrap();
+            Server::start(program(), &own, config).unwrap()
+        };
+        Self((0..count).map(start).collect())
+    }
+
+    /// Which one answers readers itself.
+    fn works(&self) -> Option<usize> {
+        self.0.iter().position(|server| server.door().get("/api/v1/stats/overview").is_ok_and(|answer| answer.status != 307 && answer.status < 500))
+    }
+
+    /// Waits until another one than `gone` answers, and says how long it took.
+    fn takes_over(&self, gone: usize, since: Instant, why: &str) -> usize {
+        loop {
+            if let Some(works) = self.works().filter(|works| *works != gone) {
+                eprintln!("{why}: another one answers after {:.1} s", since.elapsed().as_secs_f64());
+                return works;
+            }
+            assert!(since.elapsed() < GAP_MAX, "{why}: nobody answers");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The one that works goes, in three ways; the first process only takes records in, if it can be helped, because its door is the senders'.
+    fn round(&mut self) {
+        let works = self.works().expect("one works");
+        let since = Instant::now();
+        self.0[works].kill().unwrap();
+        let next = self.takes_over(works, since, "killed");
+        self.0[works].restart().unwrap();
+
+        // A zombie: it stands still until its place is taken, and wakes with a checkpoint of its own in the works.
+        let since = Instant::now();
+        self.0[next].signal("STOP").unwrap();
+        let after = self.takes_over(next, since, "stands still");
+        self.0[next].signal("CONT").unwrap();
+        let ended = self.0[next].wait_end(Duration::from_secs(60)).unwrap().expect("the zombie ends");
+        let log = self.0[next].log();
+        assert_eq!(ended.code(), Some(1), "{log}");
+        assert!(log.contains("another process of the group works the log now") || log.contains("was written by pid-"), "{log}");
+        self.0[next].restart().unwrap();
+
+        let since = Instant::now();
+        assert!(self.0[after].stop().unwrap().success());
+        self.takes_over(after, since, "stopped");
+        self.0[after].restart().unwrap();
+    }
+}
+
+#[test]
+fn of_several_processes_one_works_and_what_was_acknowledged_stands_once() {
+    let test = "of_several_processes_one_works_and_what_was_acknowledged_stands_once";
+    let folder = tempfile::tempdir().unwrap();
+    if let Err(reason) = minio::installed() {
+        return skip(test, &format!("{reason:#}"));
+    }
+    let Some(kafka) = Kafka::start_or_skip(test, 1) else { return };
+    let minio = Minio::start(folder.path(), Wire::Plain).unwrap();
+    let rounds = env::var("AFFERENT_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    let mut group = Group::start(3, folder.path(), &settings(&kafka, &minio));
+    wait_for("one of them to work", || group.works().is_some());
+    let seed = now_ms() as u64;
+    eprintln!("seed {seed}");
+    let fleet = Fleet::new(seed, SENDERS, now_ms() - 3000 * BODY_MS);
+    let door = group.0[0].door();
+    let sent = fleet.send_during(&door, || {
+        for _ in 0..rounds {
+            group.round();
+        }
+        // From three to two, and everything at once.
+        let gone = (group.works().expect("one works") + 1) % 3;
+        assert!(group.0[gone].stop().unwrap().success());
+        std::thread::sleep(Duration::from_secs(1));
+        group.0[gone].restart().unwrap();
+        let since = Instant::now();
+        group.0.iter_mut().for_each(|server| server.kill().unwrap());
+        group.0.iter_mut().for_each(|server| server.spawn().unwrap());
+        group.takes_over(usize::MAX, since, "all killed and started");
+    });
+    let works = group.0[group.works().expect("one works")].door();
+    let stored = sent.expect(&works, "after all of it");
+    let compared = panes::compare(&works, &SERIES.map(|(metric, _)| metric));
+    eprintln!("{stored} samples, {compared} panes exact");
+    assert!(stored > 1000 && compared > 50, "the load was too small to show anything");
+    // Readers who ask another one are sent on.
+    let asked = group.0.iter().find(|server| server.door().base() != works.base()).unwrap();
+    let answer = asked.ask(&["sql", "--format", "csv", "SELECT count(*) > 0 AS there FROM samples"]).unwrap();
+    assert!(String::from_utf8_lossy(&answer.stdout).contains("true"), "{answer:?}");
+}
