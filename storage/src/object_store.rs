@@ -6,11 +6,11 @@
 
 use crate::error::StorageError;
 use crate::lock::{FolderLock, NotOurs};
-use fence::Fence;
 use crate::steps::{Step, Steps};
 use crate::table::pins::Pins;
 use afferent_engine::clock::{Clock, SystemClock};
 use afferent_engine::error::Result;
+use fence::Fence;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use std::path::{Path as FilePath, PathBuf};
@@ -44,7 +44,10 @@ pub struct Store {
 /// What kind of place it is, and what keeps other writers out.
 #[derive(Debug, Clone)]
 enum Place {
-    Folder { root: Arc<FilePath>, lock: Option<Arc<FolderLock>> },
+    Folder {
+        root: Arc<FilePath>,
+        lock: Option<Arc<FolderLock>>,
+    },
     /// There is nothing to lock: the checkpoints alone tell whose it is.
     Bucket(Arc<Fence>),
 }

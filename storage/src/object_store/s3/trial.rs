@@ -24,7 +24,9 @@ pub(super) async fn run(objects: &dyn ObjectStore, bucket: &Bucket, endpoint: Op
         return Err(bucket.bad(NO_CREATE));
     }
     if !listed.objects.iter().any(|object| object.location == path) {
-        return Err(bucket.bad(format!("{path} was written and is not listed: the service's listings lag behind, which this program cannot work with")));
+        return Err(
+            bucket.bad(format!("{path} was written and is not listed: the service's listings lag behind, which this program cannot work with"))
+        );
     }
     Ok(())
 }
@@ -54,9 +56,14 @@ fn explain(bucket: &Bucket, endpoint: Option<&str>, doing: &'static str, source:
     } else if coded("ExpiredToken") || coded("InvalidToken") {
         format!("the session token is not valid at {}: check AWS_SESSION_TOKEN", place())
     } else if coded("AuthorizationHeaderMalformed") || coded("PermanentRedirect") || coded("Received redirect") {
-        format!("the bucket lies in another region or at another address than {}: check store.region (AWS_REGION) and store.endpoint; {said}", place())
+        format!(
+            "the bucket lies in another region or at another address than {}: check store.region (AWS_REGION) and store.endpoint; {said}",
+            place()
+        )
     } else if coded("AccessDenied") || matches!(source, Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) {
-        format!("no right to {doing} objects of bucket {name:?}: the key needs GetObject, PutObject, DeleteObject and ListBucket below the prefix; {said}")
+        format!(
+            "no right to {doing} objects of bucket {name:?}: the key needs GetObject, PutObject, DeleteObject and ListBucket below the prefix; {said}"
+        )
     } else if coded("169.254.169.254") || coded("instance metadata") {
         format!("no keys: {keys}, or run it on a machine with a role")
     } else if coded("NotImplemented") || matches!(source, Error::NotImplemented { .. } | Error::NotSupported { .. }) {
