@@ -1,5 +1,6 @@
 //! The store in a bucket of a real MinIO: what every store must do, what is said of one that cannot be used, and answers that get lost.
 
+mod cost;
 mod outage;
 mod readers;
 mod rivals;
