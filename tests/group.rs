@@ -44,7 +44,7 @@ impl Group {
 
     /// Which one answers readers itself.
     fn works(&self) -> Option<usize> {
-        self.0.iter().position(|server| server.door().get("/api/v1/stats/overview").is_ok_and(|answer| answer.status != 307 && answer.status < 500))
+        self.0.iter().position(|server| server.door().get("/api/v1/stats/mttr").is_ok_and(|answer| answer.status != 307 && answer.status < 500))
     }
 
     /// Waits until another one than `gone` answers, and says how long it took.

@@ -1,5 +1,6 @@
 //! The store in a bucket of a real MinIO: what every store must do, what is said of one that cannot be used, and answers that get lost.
 
+mod cost;
 mod outage;
 mod readers;
 mod rivals;
@@ -179,7 +180,7 @@ fn answers_that_get_lost_neither_stop_the_writer_nor_double_a_row() {
     server.restart().unwrap();
     assert_eq!(sent.expect(&door, "after a restart"), stored);
     let log = server.log();
-    assert!(!log.contains("owns the group now") && !log.contains("another writer"), "it took its own writes for another's:\n{log}");
+    assert!(!log.contains("owns the group now") && !log.contains("another writer removed"), "it took its own writes for another's:\n{log}");
     let epoch = door.json("/api/v1/freshness").unwrap()["epoch"].as_u64().unwrap();
     eprintln!("{} answers lost over {epoch} epochs, {stored} samples", network.lost());
     assert!(network.lost() > 10 && epoch > 3, "{network:?}, {epoch} epochs");

@@ -7,7 +7,7 @@ use crate::metrics::Metric;
 use crate::object_store::Store;
 use crate::steps::Step;
 use crate::table::delta::DeltaTables;
-use afferent_engine::error::Result;
+use afferent_engine::error::{ErrorKind, Result};
 use afferent_engine::live::Live;
 use afferent_engine::schema::{TableDef, TableName};
 use afferent_engine::table::{DataFile, TableFiles, TableStore};
@@ -257,6 +257,10 @@ impl Maintainer {
                 Err(error) => {
                     metrics::counter!(Metric::CompactionErrors.name(), "reason" => error.kind().as_str()).increment(1);
                     tracing::warn!(table = %def.name, %error, "compaction failed; the next round tries again");
+                    // The store would keep the next table waiting just as long.
+                    if error.kind() == ErrorKind::Unavailable {
+                        return;
+                    }
                 }
             }
         }

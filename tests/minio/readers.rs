@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 options = {key: os.environ[key] for key in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")}
 options["AWS_ALLOW_HTTP"] = "true"
 found = {}
-for name, column in (("samples", "value"), ("events", None), ("series", None), ("rollup_1m", "sum")):
+for name, column in (("samples", "value"), ("events", None), ("series", None)):
     table = DeltaTable(f"{sys.argv[1]}/tables/{name}", storage_options=options).to_pyarrow_table()
     numbers = [n for n in table.column(column).to_pylist() if n is not None] if column else []
     found[name] = {"rows": table.num_rows, "sum": math.fsum(numbers)}
@@ -58,5 +58,5 @@ fn deltalake_reads_the_bucket_and_agrees() {
     assert_eq!(found["samples"]["sum"].as_f64(), Some(own[1].float()), "{found}");
     let events = rows::one_int(&door, "SELECT count(*) FROM events").unwrap();
     assert_eq!(found["events"]["rows"].as_i64(), Some(events), "{found}");
-    assert!(found["rollup_1m"]["rows"].as_u64() > Some(0) && found["series"]["rows"].as_u64() > Some(0), "{found}");
+    assert!(found["series"]["rows"].as_u64() > Some(0), "{found}");
 }

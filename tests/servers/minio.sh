@@ -37,6 +37,22 @@ find_program() {
     return 1
 }
 
+# Go before 1.21 cannot fetch a newer one by itself, but as a module, whose programs it leaves without leave to run.
+go_program() {
+    case $(go env GOVERSION) in
+        go1.[0-9] | go1.[0-9].* | go1.1[0-9]* | go1.20*) ;;
+        *) echo go; return ;;
+    esac
+    local module
+    module=golang.org/toolchain@v0.0.1-go1.21.13.$(go env GOOS)-$(go env GOARCH)
+    (cd "$servers" && go mod download "$module" >&2)
+    module=$(go env GOMODCACHE)/$module
+    chmod -R u+w "$module"
+    chmod +x "$module"/bin/*
+    find "$module/pkg/tool" -type f -exec chmod +x {} +
+    printf '%s\n' "$module/bin/go"
+}
+
 install_program() {
     find_program && return 0
     command -v go >/dev/null || fail "needs Go to build minio: install it, or put a program minio on PATH"
@@ -45,10 +61,11 @@ install_program() {
     exec 9>"$servers/minio.lock"
     flock 9
     find_program && return 0
-    local built
+    local built builder
+    builder=$(go_program)
     built=$(mktemp -d "$servers/minio.XXXXXX")
     # A Go that is older than minio asks for fetches the one that it needs.
-    GOBIN=$built GOTOOLCHAIN=auto GOFLAGS=-modcacherw go install github.com/minio/minio@latest >&2 || { rm -rf "$built"; fail "minio could not be built"; }
+    GOBIN=$built GOTOOLCHAIN=auto GOFLAGS=-modcacherw "$builder" install github.com/minio/minio@latest >&2 || { rm -rf "$built"; fail "minio could not be built"; }
     mv "$built/minio" "$servers/bin/minio"
     rmdir "$built"
     find_program

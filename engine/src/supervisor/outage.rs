@@ -65,6 +65,27 @@ impl Outage {
 }
 
 impl Engine {
+    /// A start waits, as a checkpoint does, and readers are told why.
+    pub(super) async fn wait_out(&mut self, error: Error) -> Result<()> {
+        if error.kind() != ErrorKind::Unavailable || self.cancel.is_cancelled() {
+            return Err(error);
+        }
+        if look(&self.outage.writing).is_none() {
+            tracing::warn!(%error, "the start waits until the store answers");
+        }
+        note(&self.outage.writing, self.clock.now(), &error);
+        self.show(None);
+        tokio::select! {
+            () = self.cancel.cancelled() => Err(error),
+            () = tokio::time::sleep(RETRY_WAIT) => Ok(()),
+        }
+    }
+
+    /// It has.
+    pub(super) fn waited_out(&self) {
+        over(&self.outage.writing);
+    }
+
     /// Reads what out-of-order samples need; while the store is away they go on waiting, and nothing final is made without them.
     pub(super) async fn resolve_if_there(&mut self, request: SlowRequest) -> Result<()> {
         if self.outage.is_resting() {

@@ -5,8 +5,10 @@ use crate::commit::Chain;
 use crate::error::Result;
 use crate::intake::Delivery;
 use crate::log::LogName;
-use crate::schema::fixed_tables;
+use crate::schema::{TableDef, fixed_tables};
+use crate::table::TableFiles;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Bodies read from the log at a time.
@@ -15,8 +17,16 @@ const REPLAY_BYTES: usize = 8 << 20;
 impl Engine {
     pub(super) async fn recover(&mut self) -> Result<()> {
         let started = Instant::now();
-        if let Some((checkpoint, parts)) = self.chain.recover().await? {
-            self.chain.publish(&checkpoint).await?;
+        let found = loop {
+            match self.chain.recover().await {
+                Ok(found) => break found,
+                Err(error) => self.wait_out(error).await?,
+            }
+        };
+        if let Some((checkpoint, parts)) = found {
+            while let Err(error) = self.chain.publish(&checkpoint).await {
+                self.wait_out(error).await?;
+            }
             self.pipeline.load(&parts, self.compiler.as_ref())?;
             for (log, at) in Chain::positions(&checkpoint) {
                 self.pipeline.next.insert(log, at);
@@ -31,7 +41,10 @@ impl Engine {
             }
             self.replay(log).await?;
         }
-        self.resolve_all().await?;
+        while let Err(error) = self.resolve_all().await {
+            self.wait_out(error).await?;
+        }
+        self.waited_out();
         self.pipeline.tick(self.clock.now());
         if self.takes_over {
             self.finish_commit().await?;
@@ -51,12 +64,22 @@ impl Engine {
     async fn show_files(&mut self) -> Result<()> {
         let mut files = BTreeMap::new();
         for table in fixed_tables().into_iter().chain(self.pipeline.views.tables()) {
-            self.chain.tables.ensure(&table).await?;
-            files.insert(table.name.clone(), self.chain.tables.files(&table.name).await?);
+            let shown = loop {
+                match self.files_of(&table).await {
+                    Ok(shown) => break shown,
+                    Err(error) => self.wait_out(error).await?,
+                }
+            };
+            files.insert(table.name.clone(), shown);
         }
         self.live.update(|view| view.files = files);
         self.show(None);
         Ok(())
+    }
+
+    async fn files_of(&self, table: &TableDef) -> Result<Arc<TableFiles>> {
+        self.chain.tables.ensure(table).await?;
+        self.chain.tables.files(&table.name).await
     }
 
     /// Takes every record of a log from the next one on, writing epochs when memory is full.

@@ -80,6 +80,15 @@ impl Table {
         *self.published.write().unwrap_or_else(PoisonError::into_inner) = files;
     }
 
+    /// Commits a change and shows what the table is then; after a failure too, for the log may have been read meanwhile.
+    async fn change(&self, log: &mut TableLog, change: &Change) -> Result<Arc<TableFiles>, StorageError> {
+        let done = log.commit(change).await;
+        if log.files().version != self.published().version {
+            self.set_published(log.files());
+        }
+        done
+    }
+
     /// Versions that somebody holds, the newest among them.
     fn held(&self) -> Vec<Arc<TableFiles>> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
@@ -115,9 +124,7 @@ impl DeltaTables {
         self.store.check_writer().await?;
         let table = self.existing(table).await?.ok_or_else(|| unknown(table))?;
         let mut log = table.log.lock().await;
-        let files = log.commit(&Change::Remove { removed: removed.iter().map(|f| f.path.clone()).collect() }).await?;
-        table.set_published(files.clone());
-        Ok(files)
+        table.change(&mut log, &Change::Remove { removed: removed.iter().map(|f| f.path.clone()).collect() }).await
     }
 
     /// Replaces files by others with the same rows, or by those among them that still count (`fewer`), in one commit.
@@ -135,9 +142,7 @@ impl DeltaTables {
         let table = self.existing(table).await?.ok_or_else(|| unknown(table))?;
         let removed = removed.iter().map(|f| f.path.clone()).collect();
         let mut log = table.log.lock().await;
-        let files = log.commit(&Change::Replace { removed, added, fewer }).await?;
-        table.set_published(files.clone());
-        Ok(files)
+        table.change(&mut log, &Change::Replace { removed, added, fewer }).await
     }
 
     /// Folds a table's log into a Delta checkpoint when enough commits came since the last, and removes entries older than a while.
@@ -211,9 +216,8 @@ impl DeltaTables {
         let table = self.existing(name).await?.ok_or_else(|| unknown(name))?;
         let mut log = table.log.lock().await;
         let change = Change::Append { group: group.clone(), epoch, added: files.to_vec() };
-        let published = log.commit(&change).await?;
+        table.change(&mut log, &change).await?;
         self.store.reached(Step::TablePublished);
-        table.set_published(published);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -77,6 +78,19 @@ impl AsyncFileReader for PinnedReader {
     }
 
     fn get_metadata<'a>(&'a mut self, options: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
-        self.reader.get_metadata(options)
+        let read = self.reader.get_metadata(options);
+        Box::pin(async move { read.await.map_err(unhidden) })
     }
 }
+
+/// Of a footer that could not be fetched DataFusion keeps the text alone, and calls it Parquet's fault. One that is not there stays damage.
+fn unhidden(error: ParquetError) -> ParquetError {
+    let text = error.to_string();
+    if !matches!(error, ParquetError::General(_)) || !text.contains(STORE_FAILED) || text.contains(" not found: ") {
+        return error;
+    }
+    ParquetError::External(Box::new(object_store::Error::Generic { store: "store", source: text.into() }))
+}
+
+/// How DataFusion begins its account of a failed call of the store.
+const STORE_FAILED: &str = "Object Store error: ";

@@ -4,10 +4,7 @@ use super::*;
 use afferent_engine::error::ErrorKind;
 use afferent_engine::log::{Format, Topic};
 use afferent_engine::time::WallTime;
-<<<<<<< HEAD
-=======
 
->>>>>>> kafka
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};

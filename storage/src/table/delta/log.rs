@@ -112,12 +112,18 @@ impl TableLog {
                 }
                 Err(TransactionError::VersionAlreadyExists(_)) => {
                     metrics::counter!(Metric::CommitRetries.name(), "table" => label.clone()).increment(1);
-                    tracing::info!(table = %self.name, version, "another writer committed first; reading its entry");
+                    tracing::info!(table = %self.name, version, "an entry of that version stands already; reading it");
                     self.reload().await?;
                 }
                 Err(error) => {
-                    // Whether the entry was written is not known: the next attempt starts from what the log says.
+                    // Whether the entry was written is not known: the log says it.
                     self.reload().await?;
+                    if let Change::Append { group, .. } = change {
+                        self.look_up(&group.0).await?;
+                    }
+                    if matches!(change.decide(&self.state, SystemClock.now().0), Decision::Done) {
+                        return Ok(self.files());
+                    }
                     return Err(delta(&self.name, "commit", error.into()));
                 }
             }
