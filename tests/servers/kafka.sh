@@ -213,10 +213,10 @@ start() {
     fail "the brokers did not start"
 }
 
-# Kills the brokers once the process they are there for has ended.
+# Kills the brokers once the process they are there for has ended; gives up when their folder is gone.
 watch() {
     local dir=$1 parent=$2
-    setsid bash -c 'while kill -0 "$2" 2>/dev/null; do sleep 1; done; "$0" stop "$1"' "$(realpath "$0")" "$dir" "$parent" >/dev/null 2>&1 </dev/null &
+    setsid bash -c 'while kill -0 "$2" 2>/dev/null && [ -d "$1" ]; do sleep 1; done; [ ! -d "$1" ] || "$0" stop "$1"' "$(realpath "$0")" "$dir" "$parent" >/dev/null 2>&1 </dev/null &
 }
 
 signal() {

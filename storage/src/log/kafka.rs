@@ -13,6 +13,7 @@
 //! - A topic that is deleted under a running process is made anew by its producer where the brokers do that by themselves
 //!   (`auto.create.topics.enable`), with settings of theirs: the next start refuses it, or the store refuses the log that is shorter than it.
 //! - While a broker is down at the very first start, a cluster of three counts as one of two: topics get one replica unless `replication` says 3.
+//! - A broker acknowledges before its disk is synced: machines that lose power together can lose what was acknowledged.
 //! - SASL is PLAIN and SCRAM; Kerberos and OAuth are not built in.
 
 mod cluster;
