@@ -100,10 +100,11 @@ curl_to() {
 }
 
 runs() {
-    local id
+    local id line
     id=$(cat "$1/id" 2>/dev/null) || return 1
     # The number may have gone to another program since.
-    [ -e "/proc/$id" ] && tr '\0' ' ' <"/proc/$id/cmdline" | grep -qF -- "$1/data"
+    line=$(tr '\0' ' ' <"/proc/$id/cmdline") 2>/dev/null || return 1
+    [[ $line == *"$1/data"* ]]
 }
 
 signal() {
@@ -176,10 +177,10 @@ case $command in
         dir=$(absolute "${2:?which folder}")
         if runs "$dir"; then
             # One that stands still hears nothing.
-            kill -CONT "$(cat "$dir/id")"
-            kill -TERM "$(cat "$dir/id")"
+            kill -CONT "$(cat "$dir/id")" || true
+            kill -TERM "$(cat "$dir/id")" || true
             for _ in $(seq 100); do runs "$dir" || break; sleep 0.05; done
-            ! runs "$dir" || kill -KILL "$(cat "$dir/id")"
+            ! runs "$dir" || kill -KILL "$(cat "$dir/id")" || true
         fi
         ;;
     kill) signal KILL "$(absolute "${2:?which folder}")" ;;
