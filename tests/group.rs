@@ -48,7 +48,7 @@ impl Group {
     }
 
     fn answers(&self, n: usize) -> bool {
-        self.0[n].door().get("/api/v1/stats/mttr").is_ok_and(|answer| answer.status != 307 && answer.status < 500)
+        self.0[n].door().json("/readyz").is_ok_and(|ready| ready["status"] == "ready")
     }
 
     /// Waits until another one than `gone` answers, and says how long it took.
