@@ -127,7 +127,7 @@ async fn open(config: Arc<Config>, steps: Steps) -> Result<Opened> {
     .await?;
     let log = Log::open(&config.log, steps.clone()).await?;
     let store = match config.store.clone() {
-        StorePlace::Folder(folder) => on_thread(move || Ok(object_store::open(&folder.to_string_lossy())?)).await?,
+        StorePlace::Folder(folder) => on_thread(move || object_store::open(&folder.to_string_lossy())).await?,
         StorePlace::Bucket(bucket) => bucket.open().await?,
     };
     let store = store.owned()?.watched(steps);
