@@ -2,7 +2,7 @@
 
 mod cost;
 mod outage;
-mod readers;
+pub(crate) mod readers;
 mod rivals;
 
 use crate::program;

@@ -1,16 +1,20 @@
 //! Real Prometheus servers with real node exporters against the real program, which is killed meanwhile; then both accounts are compared bit for bit.
 
+use crate::minio::readers::read_bucket;
 use crate::program;
+use crate::readers::environment;
+use afferent_tests::kafka::Kafka;
 use afferent_tests::ledger::Key;
+use afferent_tests::minio::{self, Minio, Wire};
 use afferent_tests::prometheus::{NodeExporter, Prometheus, Protocol, installed, series_name};
 use afferent_tests::rows;
-use afferent_tests::server::Server;
+use afferent_tests::server::{Server, wait_for};
 use afferent_tests::skip::{skip, soak_seconds};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,22 +46,74 @@ FULL JOIN (
 /// How long the senders may take to catch up after the last kill.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
+/// What real senders need, or what to install.
+fn programs() -> Result<(PathBuf, PathBuf), &'static str> {
+    installed("prometheus").zip(installed("prometheus-node-exporter")).ok_or("apt-get install prometheus prometheus-node-exporter")
+}
+
 #[test]
 fn both_halves_of_the_hosts_are_what_their_prometheus_servers_hold() {
-    let (Some(prometheus), Some(exporter)) = (installed("prometheus"), installed("prometheus-node-exporter")) else {
-        return skip("both_halves_of_the_hosts_are_what_their_prometheus_servers_hold", "apt-get install prometheus prometheus-node-exporter");
+    let programs = match programs() {
+        Ok(programs) => programs,
+        Err(install) => return skip("both_halves_of_the_hosts_are_what_their_prometheus_servers_hold", install),
     };
-    let seconds = soak_seconds(40);
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(program(), folder.path(), CONFIG).unwrap();
+    scraped(&programs, folder.path(), &mut server, |_| {});
+}
+
+/// The same with the log on three brokers, one of which dies, and the tables in a bucket that another program reads.
+#[test]
+fn on_kafka_and_minio_they_are_too() {
+    let test = "on_kafka_and_minio_they_are_too";
+    let programs = match programs() {
+        Ok(programs) => programs,
+        Err(install) => return skip(test, install),
+    };
+    if let Err(reason) = minio::installed() {
+        return skip(test, &format!("{reason:#}"));
+    }
+    let python = match environment() {
+        Ok(python) => python,
+        Err(reason) => return skip(test, &reason),
+    };
+    let Some(kafka) = Kafka::start_or_skip(test, 3) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let minio = Minio::start(folder.path(), Wire::Plain).unwrap();
+    let config = format!("[log]\nurl = {:?}\n{CONFIG}{}", kafka.url(), minio.config("whole"));
+    let mut server = Server::start(program(), folder.path(), &config).unwrap();
+    scraped(&programs, folder.path(), &mut server, |kill| {
+        if kill == 0 {
+            kafka.kill(2).unwrap();
+        }
+        if kill == 1 {
+            kafka.restart([2]).unwrap();
+        }
+    });
+    // A graceful stop leaves nothing behind in memory.
+    assert!(server.stop().unwrap().success());
+    let found = read_bucket(&python, &minio, "whole");
+    server.restart().unwrap();
+    wait_for("the log to be this process' again", || server.door().json("/readyz").is_ok_and(|ready| ready["status"] == "ready"));
+    let own = &rows::sql(&server.door(), "SELECT count(*), count(DISTINCT series_id) FROM samples").unwrap()[0];
+    assert_eq!(found["samples"]["rows"].as_i64(), Some(own[0].int()), "{found}");
+    assert_eq!(found["samples"]["series"].as_i64(), Some(own[1].int()), "{found}");
+    eprintln!("{} samples of {} series are read from the bucket by another program", own[0].int(), own[1].int());
+}
+
+/// Two real senders, each with a host of its own, while the program is killed again and again; then both accounts are compared. `between` is called
+/// after each kill.
+fn scraped(programs: &(PathBuf, PathBuf), folder: &Path, server: &mut Server, between: impl Fn(u64)) {
+    let seconds = soak_seconds(40);
+    let (prometheus, exporter) = programs;
     let write_url = format!("{}/api/v1/write", server.base());
     let second = std::env::var("AFFERENT_PROMETHEUS_3").ok().map(PathBuf::from);
-    let programs = [(&prometheus, Protocol::V1), second.as_ref().map_or((&prometheus, Protocol::V1), |path| (path, Protocol::V2))];
-    let exporters: Vec<NodeExporter> = (0..2).map(|n| NodeExporter::start(&exporter, &folder.path().join(format!("host-{n}"))).unwrap()).collect();
+    let senders = [(prometheus, Protocol::V1), second.as_ref().map_or((prometheus, Protocol::V1), |path| (path, Protocol::V2))];
+    let exporters: Vec<NodeExporter> = (0..2).map(|n| NodeExporter::start(exporter, &folder.join(format!("host-{n}"))).unwrap()).collect();
     let half = |n: usize| {
-        let (path, protocol) = programs[n];
+        let (path, protocol) = senders[n];
         let (name, targets) = (format!("half-{n}"), [exporters[n].address.as_str()]);
-        Prometheus::start(path, &folder.path().join(&name), &targets, &write_url, &name, protocol).unwrap()
+        Prometheus::start(path, &folder.join(&name), &targets, &write_url, &name, protocol).unwrap()
     };
     let halves: Vec<Prometheus> = (0..2).map(half).collect();
     let kills = (seconds / 30).clamp(KILLS, KILLS_MAX);
@@ -65,9 +121,10 @@ fn both_halves_of_the_hosts_are_what_their_prometheus_servers_hold() {
         thread::sleep(Duration::from_millis(seconds * 1000 / (kills + 1) + kill * 137));
         server.kill().unwrap();
         server.restart().unwrap();
+        between(kill);
     }
     thread::sleep(Duration::from_secs(seconds / (kills + 1)));
-    compare(&server, &halves, &exporters, seconds + 120);
+    compare(server, &halves, &exporters, seconds + 120);
 }
 
 fn compare(server: &Server, halves: &[Prometheus], exporters: &[NodeExporter], seconds: u64) {
