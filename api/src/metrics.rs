@@ -21,8 +21,10 @@ pub enum Metric {
     RequestSeconds,
     /// Requests being worked on.
     RequestsInFlight,
-    /// 1 once answers are complete, else 0: what `/readyz` tells.
+    /// 1 once this process answers completely, else 0.
     Ready,
+    /// 1 while another process of the group works the log and this one waits.
+    Standby,
     /// Milliseconds between now and the oldest sample that waits to be repaired.
     RepairOldestLag,
     /// Rounds of repair.
@@ -40,13 +42,14 @@ pub enum Metric {
 }
 
 /// Figures that the engine keeps anyway, taken over at the moment of the scrape.
-pub fn observe(status: &Status, now: WallTime, wrong_files: usize) {
+pub fn observe(status: &Status, waits: bool, now: WallTime, wrong_files: usize) {
     let repair = status.repair;
     let count = |count: usize| count as f64;
     let lag_ms = repair.oldest_waiting.map_or(0.0, |oldest| now.0.saturating_sub(oldest.0) as f64);
     let generations = || status.views.values().flat_map(|view| &view.generations);
     let wrong_views = status.views.values().filter(|view| view.error.is_some() || view.generations.iter().any(|g| g.error.is_some()));
     metrics::gauge!(Metric::Ready.name()).set(if status.recovered { 1.0 } else { 0.0 });
+    metrics::gauge!(Metric::Standby.name()).set(if waits { 1.0 } else { 0.0 });
     metrics::gauge!(Metric::RepairOldestLag.name()).set(lag_ms);
     metrics::counter!(Metric::RepairRounds.name()).absolute(repair.rounds);
     let running = status.backfills.values().filter(|backfill| backfill.state == BackfillState::Running);
@@ -69,6 +72,7 @@ impl Metric {
             Self::RequestSeconds => "afferent_api_request_seconds",
             Self::RequestsInFlight => "afferent_api_requests_in_flight",
             Self::Ready => "afferent_api_ready",
+            Self::Standby => "afferent_api_standby",
             Self::RepairOldestLag => "afferent_api_repair_oldest_lag_ms",
             Self::RepairRounds => "afferent_api_repair_rounds_total",
             Self::BackfillsRunning => "afferent_api_backfills_running",
@@ -101,7 +105,8 @@ pub fn descriptions() -> Vec<(&'static str, &'static str)> {
         (Metric::RequestsRejected.name(), "Requests answered 4xx or 5xx, by path and reason (the status)."),
         (Metric::RequestSeconds.name(), "Seconds until the status line, by path."),
         (Metric::RequestsInFlight.name(), "Requests being worked on."),
-        (Metric::Ready.name(), "1 once answers are complete, else 0: what /readyz tells."),
+        (Metric::Ready.name(), "1 once this process answers completely, else 0."),
+        (Metric::Standby.name(), "1 while another process of the group works the log and this one waits, else 0."),
         (
             Metric::RepairOldestLag.name(),
             "Milliseconds between now and the event time of the oldest sample that waits to be repaired; 0 where none waits.",

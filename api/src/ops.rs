@@ -44,7 +44,7 @@ pub async fn readyz(State(state): State<AppState>) -> ApiResult {
 /// None.
 pub async fn metrics(State(state): State<AppState>) -> ApiResult {
     let wrong_files = state.view_files.errors().len();
-    crate::metrics::observe(&state.live.view().status, state.clock.now(), wrong_files);
+    crate::metrics::observe(&state.live.view().status, state.standby.waits(), state.clock.now(), wrong_files);
     let mut text = state.metrics.render();
     text.push_str(&process(state.started_at.0 as f64 / 1000.0));
     let mut response = Response::new(Body::from(text));

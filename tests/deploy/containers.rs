@@ -84,9 +84,6 @@ fn manifests_agree_with_the_program() {
     flags_are_known(items(&container["args"]));
 }
 
-/// What this version says of an address that only a later one takes.
-const LATER: &str = "comes in a later version";
-
 #[test]
 fn the_addresses_of_log_and_store_are_accepted() {
     let name = "the_addresses_of_log_and_store_are_accepted";
@@ -103,7 +100,7 @@ fn the_addresses_of_log_and_store_are_accepted() {
             let file = scratch.path().join("afferent.toml");
             fs::write(&file, format!("[{section}]\nurl = {:?}\n", words[at + 1])).unwrap();
             let checked = run(Command::new(program()).args(["check-config", "--config"]).arg(&file));
-            assert!(checked.as_ref().map_or_else(|e| e.contains(LATER), |_| true), "{checked:?}");
+            assert!(checked.is_ok(), "{checked:?}");
         }
     }
 }
