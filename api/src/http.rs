@@ -89,11 +89,11 @@ async fn within_time(State(limit): State<Duration>, request: Request, next: Next
 
 /// Before the replay has caught up, an answer would silently miss rows: there is none. Who waits for the log sends readers to the one that works it.
 async fn recovered(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
-    if state.live.view().status.recovered {
-        return next.run(request).await;
-    }
     if state.standby.waits() {
         return elsewhere(state.standby.works_at().as_deref(), request.uri());
+    }
+    if state.live.view().status.recovered {
+        return next.run(request).await;
     }
     let error = ApiError::unavailable("recovering: replaying what the last checkpoint does not hold");
     error.hint("GET /readyz says when it is done; writes are taken meanwhile").into_response()

@@ -27,7 +27,7 @@ pub async fn healthz(State(state): State<AppState>) -> ApiResult {
 /// 503 before that.
 pub async fn readyz(State(state): State<AppState>) -> ApiResult {
     let status = state.live.view().status.clone();
-    if status.recovered {
+    if status.recovered && !state.standby.waits() {
         return Ok(json_response(StatusCode::OK, &json!({ "status": "ready", "epoch": status.epoch })));
     }
     if let Some(works_at) = state.standby.works_at() {

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::command::ServerArgs;
+use crate::command::remote::Remote;
 use crate::config::{Config, Document};
 use crate::telemetry;
 use afferent_engine::clock::ManualClock;
@@ -174,6 +176,34 @@ async fn sql_answers_json_with_what_it_stands_on() {
     assert_eq!(answer["stats"]["watermark"], "1970-01-01T00:00:02.000Z");
     assert_eq!(answer["stats"]["epoch"], 3);
     assert_eq!((got.header("x-afferent-watermark"), got.header("content-type")), ("1970-01-01T00:00:02.000Z", "application/json"));
+}
+
+#[tokio::test]
+async fn who_waits_for_the_log_sends_readers_to_the_one_that_works() {
+    let works = start().await;
+    let state = state("", true);
+    let standby = Arc::clone(&state.standby);
+    let server = serve_with(state, Router::new()).await;
+    standby.wait(None);
+    assert_eq!((server.get("/readyz").await.status, server.ask(STATEMENT, "csv").await.status), (503, 503), "nobody is known");
+    standby.wait(Some(works.base.clone()));
+    let ready = server.get("/readyz").await;
+    assert_eq!((ready.status, ready.json()), (200, json!({"status": "standby", "works_at": works.base})));
+    let url = format!("{}/api/v1/sql?format=csv", server.base);
+    let raw = tokio::task::spawn_blocking(move || {
+        let agent: ureq::Agent = ureq::Agent::config_builder().max_redirects(0).build().into();
+        agent.post(&url).header("content-type", "text/plain").send(STATEMENT).unwrap()
+    });
+    let raw = raw.await.unwrap();
+    assert_eq!((raw.status().as_u16(), raw.headers()["location"].to_str().unwrap()), (307, format!("{}/api/v1/sql?format=csv", works.base).as_str()));
+    // The commands go on by themselves, with their bodies.
+    let args = ServerArgs { url: server.base.clone(), token: None };
+    let followed = tokio::task::spawn_blocking(move || {
+        Remote::new(&args).post("/api/v1/sql?format=csv", &[("content-type", "text/plain")], STATEMENT.as_bytes()).unwrap()
+    });
+    assert!(followed.await.unwrap().is_success());
+    standby.work();
+    assert_eq!(server.ask(STATEMENT, "csv").await.status, 200);
 }
 
 #[tokio::test]

@@ -53,6 +53,8 @@ impl Work {
                     biased;
                     done = &mut engine => done,
                     () = member.lost() => {
+                        // What this process knows grows old from now on: it answers nothing more.
+                        standby.wait(None);
                         halt.cancel();
                         drop(engine.await);
                         member.let_go();
