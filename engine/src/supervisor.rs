@@ -227,10 +227,7 @@ impl Engine {
         let mut ticks = tokio::time::interval(Duration::from_millis(self.config.tick_ms));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            // No more than one epoch's rows wait behind the one that is written.
-            let full = self.committing.is_some() && self.pipeline.fresh_rows() >= self.config.buffer_rows_max;
-            // A flood of old samples waits with its senders, not in memory.
-            let full = full || self.pipeline.late.len() >= LATE_WAITING_MAX || self.pipeline.is_slow_full();
+            let full = self.is_full();
             let event = tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => Event::Stop,
@@ -257,6 +254,15 @@ impl Engine {
             }
         }
         self.stop(intake).await
+    }
+
+    /// True while no more records may come into memory.
+    fn is_full(&self) -> bool {
+        // No more than one epoch's rows wait behind the one that is written.
+        (self.committing.is_some() && self.pipeline.fresh_rows() >= self.config.buffer_rows_max)
+            // A flood of old samples waits with its senders, not in memory.
+            || self.pipeline.late.len() >= LATE_WAITING_MAX
+            || self.pipeline.is_slow_full()
     }
 
     /// Takes what was promised, then writes a last checkpoint.

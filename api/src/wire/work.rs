@@ -5,7 +5,7 @@ use afferent_engine::checkpoint::{CheckpointStore, GroupName};
 use afferent_engine::error::{Error, ErrorKind, Result};
 use afferent_engine::supervisor::{self, EngineHandle, EngineParts};
 use afferent_engine::time::WallTime;
-use afferent_storage::log::kafka::group::Membership;
+use afferent_storage::log::kafka::group::{Lost, Membership};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,23 +46,51 @@ impl Work {
                     return Ok(());
                 }
                 standby.work();
-                let halt = parts.halt.clone();
+                let (halt, own) = (parts.halt.clone(), parts.writer.clone());
+                let (checkpoints, group) = (Arc::clone(&parts.checkpoints), parts.group.clone());
                 let engine = supervisor::start(parts)?.join();
                 tokio::pin!(engine);
                 tokio::select! {
                     biased;
                     done = &mut engine => done,
-                    () = member.lost() => {
+                    kept = keep(&mut member, checkpoints.as_ref(), &group, &own) => {
                         // What this process knows grows old from now on: it answers nothing more.
                         standby.wait(None);
                         halt.cancel();
                         drop(engine.await);
                         member.let_go();
+                        kept?;
                         Err(Error::new(ErrorKind::Conflict, "another process of the group works the log now; this one stops, and waits for its turn when it is started again"))
                     }
                 }
             }
         }
+    }
+}
+
+/// Returns when another process works the log. While the group is not heard of, which may as well be the brokers' fault, this one goes on: whoever
+/// has taken over has written a checkpoint first, and this one can write none after that.
+async fn keep(member: &mut Membership, checkpoints: &dyn CheckpointStore, group: &GroupName, own: &str) -> Result<()> {
+    loop {
+        if member.lost().await == Lost::Surely {
+            return Ok(());
+        }
+        tokio::select! {
+            assigned = member.assigned() => assigned?,
+            () = overtaken(checkpoints, group, own) => return Ok(()),
+        }
+    }
+}
+
+/// Returns when the newest checkpoint is another's.
+async fn overtaken(checkpoints: &dyn CheckpointStore, group: &GroupName, own: &str) {
+    loop {
+        match checkpoints.latest(group).await {
+            Ok(Some(latest)) if latest.writer != own => return,
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "who works the log cannot be looked up"),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

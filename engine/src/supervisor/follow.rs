@@ -9,6 +9,12 @@ use std::time::{Duration, Instant};
 /// How long what is missing is waited for before it is read from the log; simulations have no receiver that is only slow.
 const GAP_WAIT: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
 
+/// Bodies read at a time, so that memory is not overrun by much.
+const FOLLOW_BYTES: usize = 64 << 10;
+
+/// How long reading may hold up everything else.
+const FOLLOW_MAX: Duration = Duration::from_millis(500);
+
 impl Engine {
     /// Puts a delivery in its place and takes every record that is next.
     pub(super) async fn accept(&mut self, delivery: Delivery) -> Result<()> {
@@ -38,6 +44,11 @@ impl Engine {
 
     /// Reads from the log what was appended and is not delivered: by another process, or by a receiver that died or got no answer in between.
     pub(super) async fn follow(&mut self) -> Result<()> {
+        if self.is_full() {
+            // Nothing is taken at all, so nothing is missing yet.
+            self.behind.clear();
+            return Ok(());
+        }
         for log in self.logs.clone() {
             if let Err(error) = self.follow_one(log).await {
                 if error.kind() != ErrorKind::Unavailable {
@@ -71,11 +82,18 @@ impl Engine {
         if since.1.elapsed() < GAP_WAIT {
             return Ok(());
         }
-        self.behind.remove(&log);
-        self.replay(log).await?;
+        let started = Instant::now();
+        // Memory that is full is no fuller for what lies in the log: it waits there, with its senders.
+        while !self.is_full() && self.take_some(log, FOLLOW_BYTES).await? {
+            if started.elapsed() >= FOLLOW_MAX {
+                break;
+            }
+        }
         while let Some(next) = self.next_waiting(log) {
             self.take(next).await?;
         }
+        // What is left is not waited for again.
+        self.behind.insert(log, (self.pipeline.next(log), started));
         Ok(())
     }
 }

@@ -84,16 +84,7 @@ impl Engine {
 
     /// Takes every record of a log from the next one on, writing epochs when memory is full.
     pub(super) async fn replay(&mut self, log: LogName) -> Result<()> {
-        loop {
-            let from = self.pipeline.next(log);
-            let records = self.log.read(log, from, REPLAY_BYTES).await?;
-            if records.is_empty() {
-                return Ok(());
-            }
-            for (position, record) in records {
-                let decoded = self.decoder.decode(&record)?;
-                self.take(Delivery { log, position, record, decoded }).await?;
-            }
+        while self.take_some(log, REPLAY_BYTES).await? {
             if self.pipeline.fresh_rows() >= self.config.buffer_rows_max {
                 self.finish_commit().await?;
                 self.resolve_all().await?;
@@ -103,5 +94,17 @@ impl Engine {
                 return Ok(());
             }
         }
+        Ok(())
+    }
+
+    /// Takes the next records of a log, about so many bytes of bodies; false where there are none.
+    pub(super) async fn take_some(&mut self, log: LogName, bytes_max: usize) -> Result<bool> {
+        let records = self.log.read(log, self.pipeline.next(log), bytes_max).await?;
+        let some = !records.is_empty();
+        for (position, record) in records {
+            let decoded = self.decoder.decode(&record)?;
+            self.take(Delivery { log, position, record, decoded }).await?;
+        }
+        Ok(some)
     }
 }

@@ -40,6 +40,15 @@ pub struct Membership {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How sure it is that another process is to work the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The group says so, and waits some seconds for [`Membership::let_go`].
+    Surely,
+    /// The group is not heard of: [`Membership::assigned`] may come again, or the other one's checkpoint.
+    Perhaps,
+}
+
 /// What Kafka says of this process.
 #[derive(Debug, Clone, Default)]
 enum Standing {
@@ -48,6 +57,8 @@ enum Standing {
     Waits,
     /// This one does.
     Works,
+    /// This one did, and the group has not been heard of for so long that it may have given the log to another one. Or the brokers are away.
+    Unsure,
     /// The group does not take it.
     Refused(KafkaLogError),
 }
@@ -129,7 +140,7 @@ impl Membership {
             match &*self.standing.borrow_and_update() {
                 Standing::Works => break,
                 Standing::Refused(error) => return Err(error.clone().into()),
-                Standing::Waits => {}
+                Standing::Waits | Standing::Unsure => {}
             }
             if self.standing.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -139,14 +150,19 @@ impl Membership {
         Ok(())
     }
 
-    /// Returns when another process is to work the log. The group waits, for some seconds, for [`Self::let_go`].
+    /// Returns when this process is not, or may not be, the one that works the log any more.
     ///
     /// # Cancel safety
     /// Safe.
-    pub async fn lost(&mut self) {
-        while matches!(&*self.standing.borrow_and_update(), Standing::Works) {
+    pub async fn lost(&mut self) -> Lost {
+        loop {
+            match &*self.standing.borrow_and_update() {
+                Standing::Works => {}
+                Standing::Unsure => return Lost::Perhaps,
+                Standing::Waits | Standing::Refused(_) => return Lost::Surely,
+            }
             if self.standing.changed().await.is_err() {
-                return;
+                return Lost::Surely;
             }
         }
     }
@@ -206,10 +222,15 @@ impl ClientContext for Member {
 }
 
 impl ConsumerContext for Member {
-    fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(partitions) = rebalance
             && self.names_us(partitions)
         {
+            if consumer.assignment_lost() {
+                tracing::warn!(topic = self.topic, "the group has not been heard of for a while: another process may have the log");
+                self.tell.send_replace(Standing::Unsure);
+                return;
+            }
             tracing::info!(topic = self.topic, "the group gives the log to another process");
             self.tell.send_replace(Standing::Waits);
             // What is in flight becomes unpublishable before the group hears that we let go.
