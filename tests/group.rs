@@ -5,7 +5,7 @@ use crate::program;
 use afferent_tests::kafka::Kafka;
 use afferent_tests::minio::{self, Minio, Wire};
 use afferent_tests::panes;
-use afferent_tests::sender::{BODY_MS, Fleet, SERIES, now_ms};
+use afferent_tests::sender::{Fleet, SERIES, long_ago_ms, now_ms};
 use afferent_tests::server::{Server, wait_for};
 use afferent_tests::skip::skip;
 use std::env;
@@ -104,7 +104,7 @@ fn of_several_processes_one_works_and_what_was_acknowledged_stands_once() {
     wait_for("one of them to work", || group.works().is_some());
     let seed = now_ms() as u64;
     eprintln!("seed {seed}");
-    let fleet = Fleet::new(seed, SENDERS, now_ms() / 86_400_000 * 86_400_000 - 20 * 86_400_000 - BODY_MS);
+    let fleet = Fleet::new(seed, SENDERS, long_ago_ms());
     let door = group.0[0].door();
     let sent = fleet.send_during(&door, || {
         for _ in 0..rounds {

@@ -5,8 +5,7 @@ mod views;
 use crate::program;
 use afferent_engine::sim::faults::Dice;
 use afferent_storage::steps::Step;
-use afferent_tests::panes;
-use afferent_tests::sender::{BODY_MS, Fleet, SERIES, now_ms};
+use afferent_tests::sender::{Fleet, long_ago_ms, now_ms};
 use afferent_tests::server::Server;
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -70,8 +69,7 @@ fn what_was_acknowledged_is_stored_and_counted_once_through_kills_at_every_step(
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(program(), folder.path(), CONFIG).unwrap();
     let door = server.door();
-    // History far enough away that the clock does not move what answers are for.
-    let fleet = Fleet::new(seed, SENDERS, now_ms() / 86_400_000 * 86_400_000 - 20 * 86_400_000 - BODY_MS);
+    let fleet = Fleet::new(seed, SENDERS, long_ago_ms());
     let mut seen = Seen::default();
     let sent = fleet.send_during(&door, || {
         thread::sleep(Duration::from_secs(1));
@@ -79,14 +77,7 @@ fn what_was_acknowledged_is_stored_and_counted_once_through_kills_at_every_step(
         torture(&mut server, &mut seen, seed, times_each, kills);
         server.restart().unwrap();
     });
-    let stored = sent.expect(&door, "after the kills");
-    server.kill().unwrap();
-    server.restart().unwrap();
-    assert_eq!(sent.expect(&door, "after one more kill"), stored);
-    assert!(server.stop().unwrap().success(), "a graceful stop");
-    server.restart().unwrap();
-    assert_eq!(sent.expect(&door, "after a graceful stop"), stored);
-    let panes = panes::compare(&door, &SERIES.map(|(metric, _)| metric));
+    let (stored, panes) = sent.expect_to_last(&mut server, "after the kills");
     let rows = views::compare(&door);
     seen.report(stored, sent.events.len(), panes, rows);
     assert!(stored > 5000 && panes > 100 && rows > 50, "the load was too small to show anything");

@@ -46,14 +46,14 @@ pub fn router(state: AppState, ingest: Router) -> Router {
         .route("/openapi.json", get(openapi::document))
         .with_state(state.clone())
         .merge(ingest);
-    // Freshness is told while the log is replayed, too; not by those who only wait.
+    // Freshness is told while the log is replayed, too.
     let fresh = Router::new().route("/api/v1/freshness", get(status::freshness)).with_state(state.clone());
-    let operations = operations.merge(fresh.layer(from_fn_with_state(state.clone(), waits)));
     let answers = cards::router(state.clone()).merge(stats::router(state.clone())).merge(backfill::router(state.clone()));
-    let answers = answers.layer(from_fn_with_state(state.clone(), recovered));
+    let answers = answers.layer(from_fn_with_state(state.clone(), recovered)).merge(fresh);
+    let answers = answers.layer(from_fn_with_state(state.clone(), works));
     // Statements have a time limit of their own, which may be longer.
     let statements = Router::new().route("/api/v1/sql", get(sql::get).post(sql::post)).with_state(state.clone());
-    let statements = statements.layer(from_fn_with_state(state, recovered));
+    let statements = statements.layer(from_fn_with_state(state.clone(), recovered)).layer(from_fn_with_state(state, works));
     let timed = operations.merge(answers).layer(from_fn_with_state(request_max, within_time));
     timed.merge(statements).fallback(not_found).layer(from_fn(every_request))
 }
@@ -87,11 +87,8 @@ async fn within_time(State(limit): State<Duration>, request: Request, next: Next
     }
 }
 
-/// Before the replay has caught up, an answer would silently miss rows: there is none. Who waits for the log sends readers to the one that works it.
+/// Before the replay has caught up, an answer would silently miss rows: there is none.
 async fn recovered(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
-    if state.standby.waits() {
-        return elsewhere(state.standby.works_at().as_deref(), request.uri());
-    }
     if state.live.view().status.recovered {
         return next.run(request).await;
     }
@@ -99,8 +96,8 @@ async fn recovered(State(state): State<AppState>, request: Request, next: Next) 
     error.hint("GET /readyz says when it is done; writes are taken meanwhile").into_response()
 }
 
-/// Sends readers on while another process works.
-async fn waits(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
+/// Who waits for the log sends readers on to the process that works it.
+async fn works(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
     if state.standby.waits() { elsewhere(state.standby.works_at().as_deref(), request.uri()) } else { next.run(request).await }
 }
 

@@ -120,7 +120,6 @@ pub fn start(parts: EngineParts) -> Result<EngineHandle> {
         answers: vec![],
         answers_at_work: vec![],
         behind: BTreeMap::new(),
-        log_away: false,
         checkpoint: None,
         committing: None,
         last_cut: Instant::now(),
@@ -172,8 +171,6 @@ struct Engine {
     answers_at_work: Vec<past::Answer>,
     /// Logs with records that are not delivered: from which position, and since when.
     behind: BTreeMap<LogName, (Position, Instant)>,
-    /// The log could not be read when it was last tried.
-    log_away: bool,
     checkpoint: Option<Checkpoint>,
     committing: Option<Committing>,
     last_cut: Instant,

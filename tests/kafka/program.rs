@@ -7,8 +7,7 @@ use afferent_engine::sim::faults::Dice;
 use afferent_tests::door::Door;
 use afferent_tests::kafka::Kafka;
 use afferent_tests::ledger::Key;
-use afferent_tests::panes;
-use afferent_tests::sender::{BODY_MS, Fleet, SERIES, now_ms};
+use afferent_tests::sender::{Fleet, long_ago_ms, now_ms};
 use afferent_tests::server::{Server, free_port};
 use afferent_tests::wire;
 use std::thread;
@@ -38,7 +37,7 @@ fn the_program_on_kafka_stores_what_it_acknowledged_once_through_kills_and_an_ou
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(program(), folder.path(), &settings(&kafka, &prefix)).unwrap();
     let door = server.door();
-    let start_ms = now_ms() / 86_400_000 * 86_400_000 - 20 * 86_400_000 - BODY_MS;
+    let start_ms = long_ago_ms();
     let fleet = Fleet::new(seed, SENDERS, start_ms);
     let (probe, sample) = probe(start_ms + 86_400_000);
     let mut sent = fleet.send_during(&door, || {
@@ -53,14 +52,7 @@ fn the_program_on_kafka_stores_what_it_acknowledged_once_through_kills_and_an_ou
     });
     sent.samples.acknowledge([sample]);
     assert!(sent.samples.len() > 2000, "only {} samples were acknowledged", sent.samples.len());
-    let stored = sent.expect(&door, "after the kills");
-    server.kill().unwrap();
-    server.restart().unwrap();
-    assert_eq!(sent.expect(&door, "after one more kill"), stored);
-    assert!(server.stop().unwrap().success(), "a graceful stop");
-    server.restart().unwrap();
-    assert_eq!(sent.expect(&door, "after a graceful stop"), stored);
-    let compared = panes::compare(&door, &SERIES.map(|(metric, _)| metric));
+    let (stored, compared) = sent.expect_to_last(&mut server, "after the kills");
     assert!(compared > 50, "only {compared} panes were final");
     assert!(!data_has_a_log(&server), "the embedded log was used as well");
     let (oldest, next) = bounds(&kafka, &prefix);

@@ -3,7 +3,9 @@
 
 use crate::door::Door;
 use crate::ledger::{Key, Ledger};
+use crate::panes;
 use crate::rows::{self, Cell};
+use crate::server::Server;
 use crate::wire;
 use afferent_engine::sim::faults::Dice;
 use afferent_engine::time::EventTime;
@@ -61,6 +63,11 @@ pub struct Sent {
     pub events: BTreeSet<String>,
     /// Ids of events that nobody was told about.
     pub events_unknown: BTreeSet<String>,
+}
+
+/// A whole day, long enough ago that the clock does not move what answers are for.
+pub fn long_ago_ms() -> i64 {
+    now_ms() / 86_400_000 * 86_400_000 - 20 * 86_400_000 - BODY_MS
 }
 
 impl Fleet {
@@ -246,6 +253,22 @@ impl Sent {
         let sent = |id: &&&String| !self.events.contains(**id) && !self.events_unknown.contains(**id);
         found.extend(distinct.iter().filter(sent).take(5).map(|id| format!("{id} was never sent")));
         Ok((count, found))
+    }
+
+    /// Expects it of a server, after one more kill and after a graceful stop; and the panes of its samples. Says how many of both there are.
+    ///
+    /// # Panics
+    /// Where a difference stays, or the server does not come back.
+    pub fn expect_to_last(&self, server: &mut Server, when: &str) -> (usize, usize) {
+        let door = server.door();
+        let stored = self.expect(&door, when);
+        server.kill().expect("a kill");
+        server.restart().expect("a start after the kill");
+        assert_eq!(self.expect(&door, "after one more kill"), stored);
+        assert!(server.stop().expect("a stop").success(), "a graceful stop");
+        server.restart().expect("a start after the stop");
+        assert_eq!(self.expect(&door, "after a graceful stop"), stored);
+        (stored, panes::compare(&door, &SERIES.map(|(metric, _)| metric)))
     }
 
     /// Waits until there is no difference any more; what is acknowledged is visible within two seconds of a release build's ticks, a debug

@@ -73,13 +73,7 @@ impl Remote {
     /// # Errors
     /// Where nobody answers.
     pub fn get(&self, path: &str) -> anyhow::Result<Answer> {
-        self.read(self.sent_on(path, |url| {
-            let mut request = self.agent.get(url);
-            if let Some(authorization) = &self.authorization {
-                request = request.header("Authorization", authorization);
-            }
-            request.call()
-        }))
+        self.read(self.sent_on(path, |url| self.authorized(self.agent.get(url)).call()))
     }
 
     /// DELETE.
@@ -87,13 +81,7 @@ impl Remote {
     /// # Errors
     /// Where nobody answers.
     pub fn delete(&self, path: &str) -> anyhow::Result<Answer> {
-        self.read(self.sent_on(path, |url| {
-            let mut request = self.agent.delete(url);
-            if let Some(authorization) = &self.authorization {
-                request = request.header("Authorization", authorization);
-            }
-            request.call()
-        }))
+        self.read(self.sent_on(path, |url| self.authorized(self.agent.delete(url)).call()))
     }
 
     /// POST.
@@ -107,15 +95,16 @@ impl Remote {
     /// POST, the answer's body unread.
     pub(super) fn post_raw(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response, ureq::Error> {
         self.sent_on(path, |url| {
-            let mut request = self.agent.post(url);
-            for (name, value) in headers {
-                request = request.header(*name, *value);
-            }
-            if let Some(authorization) = &self.authorization {
-                request = request.header("Authorization", authorization);
-            }
-            request.send(body)
+            let request = headers.iter().fold(self.agent.post(url), |request, (name, value)| request.header(*name, *value));
+            self.authorized(request).send(body)
         })
+    }
+
+    fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.authorization {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
+        }
     }
 
     /// Asks the server, and whom it names instead of itself.

@@ -27,8 +27,7 @@ impl Log {
     pub(super) async fn open(config: &LogConfig, steps: Steps) -> Result<Self> {
         match config.clone() {
             LogConfig::Embedded { dir, limits } => {
-                let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open_watched(&dir, limits, steps));
-                Ok(Self::Embedded(opened.await.map_err(|e| Error::caused(ErrorKind::Internal, "opening the log failed", e))??))
+                Ok(Self::Embedded(super::on_thread(move || EmbeddedLog::open_watched(&dir, limits, steps)).await?))
             }
             LogConfig::Kafka(config) => Ok(Self::Kafka(KafkaLog::open(config).await?)),
         }

@@ -84,14 +84,7 @@ async fn keep(member: &mut Membership, checkpoints: &dyn CheckpointStore, group:
 
 /// Returns when the newest checkpoint is another's.
 async fn overtaken(checkpoints: &dyn CheckpointStore, group: &GroupName, own: &str) {
-    loop {
-        match checkpoints.latest(group).await {
-            Ok(Some(latest)) if latest.writer != own => return,
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "who works the log cannot be looked up"),
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    watch(checkpoints, group, |newest| newest.is_some_and(|writer| writer != own)).await;
 }
 
 /// True when this process is to work; false when it is to stop.
@@ -111,11 +104,21 @@ async fn wait(parts: &mut EngineParts, member: &mut Membership, standby: &Standb
     }
 }
 
-/// Looks again and again who wrote the newest checkpoint; what this process wrote in an earlier life says nothing.
+/// Keeps `standby` told who wrote the newest checkpoint; what this process wrote in an earlier life says nothing.
 async fn look(checkpoints: Arc<dyn CheckpointStore>, group: GroupName, own: Option<String>, standby: &Standby) {
+    let tell = |newest: Option<&str>| {
+        standby.wait(newest.and_then(address_of).filter(|at| Some(*at) != own.as_deref()).map(str::to_owned));
+        false
+    };
+    watch(checkpoints.as_ref(), &group, tell).await;
+}
+
+/// Looks again and again who wrote the newest checkpoint, until that is what was waited for.
+async fn watch(checkpoints: &dyn CheckpointStore, group: &GroupName, mut found: impl FnMut(Option<&str>) -> bool) {
     loop {
-        match checkpoints.latest(&group).await {
-            Ok(latest) => standby.wait(latest.and_then(|c| address_of(&c.writer).map(str::to_owned)).filter(|at| Some(at) != own.as_ref())),
+        match checkpoints.latest(group).await {
+            Ok(newest) if found(newest.as_ref().map(|c| c.writer.as_str())) => return,
+            Ok(_) => {}
             Err(error) => tracing::debug!(%error, "who works the log cannot be looked up"),
         }
         tokio::time::sleep(LOOK_EVERY).await;

@@ -27,13 +27,18 @@ impl Engine {
         if delivery.position == self.pipeline.next(log) {
             self.take(delivery).await?;
         }
+        self.take_waiting(log).await
+    }
+
+    /// Takes what came before its predecessors, as far as those are there by now.
+    async fn take_waiting(&mut self, log: LogName) -> Result<()> {
         while let Some(next) = self.next_waiting(log) {
             self.take(next).await?;
         }
         Ok(())
     }
 
-    pub(super) fn next_waiting(&mut self, log: LogName) -> Option<Delivery> {
+    fn next_waiting(&mut self, log: LogName) -> Option<Delivery> {
         let next = self.pipeline.next(log);
         let waiting = self.waiting.get_mut(&log)?;
         while waiting.first_key_value().is_some_and(|(at, _)| *at < next) {
@@ -54,14 +59,13 @@ impl Engine {
                 if error.kind() != ErrorKind::Unavailable {
                     return Err(error);
                 }
-                if !self.log_away {
+                if self.outage.log.note(self.clock.now(), &error) {
                     tracing::warn!(%log, %error, "the log cannot be read; it is tried again");
                 }
-                self.log_away = true;
                 return Ok(());
             }
         }
-        if std::mem::take(&mut self.log_away) {
+        if self.outage.log.over() {
             tracing::info!("the log can be read again");
         }
         Ok(())
@@ -89,9 +93,7 @@ impl Engine {
                 break;
             }
         }
-        while let Some(next) = self.next_waiting(log) {
-            self.take(next).await?;
-        }
+        self.take_waiting(log).await?;
         // What is left is not waited for again.
         self.behind.insert(log, (self.pipeline.next(log), started));
         Ok(())

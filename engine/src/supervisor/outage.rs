@@ -1,4 +1,5 @@
-//! The store is away: what is noticed of it, and what waits. Intake goes on until its limits; what is in memory stays fresh; nothing is given up.
+//! The store, or the log, is away: what is noticed of it, and what waits. Intake goes on until its limits; what is in memory stays fresh; nothing is
+//! given up.
 
 use super::Engine;
 use crate::checkpoint::{Checkpoint, Epoch};
@@ -10,7 +11,7 @@ use crate::status::StoreStatus;
 use crate::table::Wanted;
 use crate::time::WallTime;
 use arrow::record_batch::RecordBatch;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -21,11 +22,15 @@ const RETRY_WAIT: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_
 const READ_AGAIN: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 10_000 });
 const READ_WAIT_AWAY: Duration = Duration::from_secs(1);
 
-/// What is known of the store being away, by those who met it.
+/// How long a stop tries to leave nothing to be replayed while the store is away; the log has everything, so giving up loses nothing.
+const STOP_WAIT: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 20_000 });
+
+/// What is known of the store and the log being away, by those who met it.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
-    writing: Mutex<Option<Away>>,
-    reading: Mutex<Option<Away>>,
+    writing: Slot,
+    reading: Slot,
+    pub(super) log: Slot,
 }
 
 #[derive(Debug, Clone)]
@@ -35,32 +40,44 @@ struct Away {
     tried: Instant,
 }
 
-/// Notes a failure; since when it is so stays.
-fn note(slot: &Mutex<Option<Away>>, now: WallTime, error: &Error) {
-    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    let since = slot.as_ref().map_or(now, |away| away.since);
-    *slot = Some(Away { since, reason: error.to_string(), tried: Instant::now() });
-}
+/// One thing that may be away.
+#[derive(Debug, Default)]
+pub(super) struct Slot(Mutex<Option<Away>>);
 
-fn look(slot: &Mutex<Option<Away>>) -> Option<Away> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
-}
+impl Slot {
+    /// Notes a failure; since when it is so stays. True for the first one.
+    pub(super) fn note(&self, now: WallTime, error: &Error) -> bool {
+        let mut slot = self.lock();
+        let since = slot.as_ref().map(|away| away.since);
+        *slot = Some(Away { since: since.unwrap_or(now), reason: error.to_string(), tried: Instant::now() });
+        since.is_none()
+    }
 
-fn over(slot: &Mutex<Option<Away>>) {
-    *slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// It is there; true where it was away.
+    pub(super) fn over(&self) -> bool {
+        self.lock().take().is_some()
+    }
+
+    fn look(&self) -> Option<Away> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Away>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Outage {
     /// For readers; `checkpoint` is the newest that stands.
     pub(super) fn status(&self, checkpoint: Option<&Checkpoint>) -> StoreStatus {
-        let away = [look(&self.writing), look(&self.reading)].into_iter().flatten().min_by_key(|away| away.since);
+        let away = [self.writing.look(), self.reading.look()].into_iter().flatten().min_by_key(|away| away.since);
         let (away_since, reason) = away.map(|away| (away.since, away.reason)).unzip();
         StoreStatus { away_since, reason, checkpoint_at: checkpoint.map(|c| c.created_at) }
     }
 
     /// Whether reading is not worth a try: somebody else is trying, or one failed a moment ago.
     fn is_resting(&self) -> bool {
-        look(&self.writing).is_some() || look(&self.reading).is_some_and(|away| away.tried.elapsed() < READ_AGAIN)
+        self.writing.look().is_some() || self.reading.look().is_some_and(|away| away.tried.elapsed() < READ_AGAIN)
     }
 }
 
@@ -70,10 +87,9 @@ impl Engine {
         if error.kind() != ErrorKind::Unavailable || self.cancel.is_cancelled() {
             return Err(error);
         }
-        if look(&self.outage.writing).is_none() {
+        if self.outage.writing.note(self.clock.now(), &error) {
             tracing::warn!(%error, "the start waits until the store answers");
         }
-        note(&self.outage.writing, self.clock.now(), &error);
         self.show(None);
         tokio::select! {
             () = self.cancel.cancelled() => Err(error),
@@ -83,7 +99,7 @@ impl Engine {
 
     /// It has.
     pub(super) fn waited_out(&self) {
-        over(&self.outage.writing);
+        self.outage.writing.over();
     }
 
     /// Reads what out-of-order samples need; while the store is away they go on waiting, and nothing final is made without them.
@@ -92,7 +108,7 @@ impl Engine {
             return Ok(());
         }
         let read = self.read_around(request);
-        let rows = if look(&self.outage.reading).is_some() {
+        let rows = if self.outage.reading.look().is_some() {
             let late = |_| Err(Error::unavailable("the store does not answer"));
             tokio::time::timeout(READ_WAIT_AWAY, read).await.unwrap_or_else(late)
         } else {
@@ -100,23 +116,29 @@ impl Engine {
         };
         match rows {
             Ok(rows) => {
-                over(&self.outage.reading);
+                self.outage.reading.over();
                 self.pipeline.resolve_slow(&rows)
             }
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 tracing::warn!(%error, "out-of-order samples wait until the store can be read");
-                note(&self.outage.reading, self.clock.now(), &error);
+                self.outage.reading.note(self.clock.now(), &error);
                 Ok(())
             }
             Err(error) => Err(error),
         }
     }
 
-    /// The same, where nothing can go on without them.
+    /// The same, where nothing can go on without them: a stop tries until its time is up.
     pub(super) async fn resolve_all(&mut self) -> Result<()> {
-        let Some(request) = self.pipeline.slow_request() else { return Ok(()) };
-        let rows = self.read_around(request).await?;
-        self.pipeline.resolve_slow(&rows)
+        let began = Instant::now();
+        while let Some(request) = self.pipeline.slow_request() {
+            match self.read_around(request).await {
+                Ok(rows) => self.pipeline.resolve_slow(&rows)?,
+                Err(error) if error.kind() == ErrorKind::Unavailable && began.elapsed() < STOP_WAIT => tokio::time::sleep(RETRY_WAIT).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn read_around(&self, request: SlowRequest) -> Result<Vec<RecordBatch>> {
@@ -126,7 +148,7 @@ impl Engine {
     }
 }
 
-/// Tries until the store takes it; only a stop with the store away gives up (the log still has everything).
+/// Tries until the store takes it; only a stop gives up, where the store stays away for as long as a stop may take.
 pub(super) async fn commit_until_done(
     chain: &Chain,
     cut: Cut,
@@ -135,25 +157,22 @@ pub(super) async fn commit_until_done(
     cancel: &CancellationToken,
     outage: &Outage,
 ) -> Result<Published> {
-    let mut told = false;
+    let mut stopping = None;
     loop {
         match chain.commit(&cut, previous.as_ref(), epoch).await {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                note(&outage.writing, chain.clock.now(), &error);
-                if !told {
+                if outage.writing.note(chain.clock.now(), &error) {
                     tracing::warn!(%epoch, %error, "the checkpoint waits until the store takes it");
-                    told = true;
                 }
-                if cancel.is_cancelled() {
+                if cancel.is_cancelled() && stopping.get_or_insert_with(Instant::now).elapsed() >= STOP_WAIT {
                     return Err(error);
                 }
                 tokio::time::sleep(RETRY_WAIT).await;
             }
             done => {
-                if told {
+                if outage.writing.over() {
                     tracing::info!(%epoch, "the store takes checkpoints again");
                 }
-                over(&outage.writing);
                 return done;
             }
         }

@@ -2,6 +2,7 @@
 //! and then fail for ever. What fails for some rows only is not looked for: it is told when such a row comes.
 
 use super::planner::Planner;
+use super::trace;
 use crate::error::{Error, Result};
 use afferent_engine::error::Result as EngineResult;
 use afferent_engine::query::{Program, WindowQuery, WindowSource};
@@ -20,23 +21,13 @@ use std::sync::Arc;
 
 /// Computes every constant part of a plan.
 pub(super) fn constants(planner: &Planner, plan: &LogicalPlan) -> Result<()> {
-    let mut found: Option<Error> = None;
-    let walked = plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|part| {
-                if !is_constant(part) {
-                    return Ok(TreeNodeRecursion::Continue);
-                }
-                let Err(cause) = value(planner, part) else { return Ok(TreeNodeRecursion::Jump) };
-                found = Some(fails(planner, &format!("the constant {part}"), &cause.strip_backtrace()));
-                Ok(TreeNodeRecursion::Stop)
-            })
-        })
-    });
-    match (found, walked) {
-        (Some(problem), _) => Err(problem),
-        (None, walked) => walked.map(|_| ()).map_err(Error::statement),
-    }
+    trace::expressions(plan, |part| {
+        if !is_constant(part) {
+            return Ok(TreeNodeRecursion::Continue);
+        }
+        let computed = value(planner, part).map_err(|cause| fails(planner, &format!("the constant {part}"), &cause.strip_backtrace()));
+        computed.map(|()| TreeNodeRecursion::Jump)
+    })
 }
 
 /// True of what has a value of its own: calls and operators over literals.

@@ -6,7 +6,7 @@ use crate::definition::{Definition, Shape};
 use crate::error::{Error, Result};
 use crate::run::instant::AS_OF;
 use datafusion::common::JoinType;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, Volatility};
 
@@ -83,25 +83,13 @@ pub(super) fn ttl(scope: &Scope<'_>) -> Result<()> {
 
 /// Refuses functions that give another answer each time.
 pub(super) fn functions(scope: &Scope<'_>, plan: &LogicalPlan) -> Result<()> {
-    let mut found: Option<Error> = None;
-    let walked = plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|e| {
-                if let Expr::ScalarFunction(call) = e
-                    && let Some(problem) = volatile(scope, call.func.name(), call.func.signature().volatility)
-                {
-                    found = Some(problem);
-                    return Ok(TreeNodeRecursion::Stop);
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    });
-    match (found, walked) {
-        (Some(problem), _) => Err(problem),
-        (None, Err(cause)) => Err(Error::statement(cause)),
-        (None, Ok(_)) => Ok(()),
-    }
+    trace::expressions(plan, |expr| match expr {
+        Expr::ScalarFunction(call) => match volatile(scope, call.func.name(), call.func.signature().volatility) {
+            Some(problem) => Err(problem),
+            None => Ok(TreeNodeRecursion::Continue),
+        },
+        _ => Ok(TreeNodeRecursion::Continue),
+    })
 }
 
 fn volatile(scope: &Scope<'_>, name: &str, volatility: Volatility) -> Option<Error> {

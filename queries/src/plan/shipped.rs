@@ -33,7 +33,7 @@ pub fn shipped(dimensions: &Dimensions) -> Result<Vec<View>> {
     let (mut views, mut known, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     for definition in shipped_definitions()? {
         if definition.materialized {
-            let view = Compiler::new(dimensions, &known).with_plain(plain.clone()).compile(&definition)?;
+            let view = Compiler::new(dimensions, &known).with_plain(plain.clone()).compile_shipped(&definition)?;
             known.push(view.spec.clone());
             views.push(view);
         } else {

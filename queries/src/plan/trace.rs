@@ -1,6 +1,7 @@
 //! Reading logical plans: which relations they scan, the way from the top to one of them, and what a column is further down.
 
 use super::{WINDOW_START, window};
+use crate::error::{Error, Result};
 use crate::functions;
 use crate::run::instant::AS_OF;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -24,6 +25,25 @@ pub(super) fn scans(plan: &LogicalPlan) -> Vec<String> {
     });
     debug_assert!(walked.is_ok(), "the visitor never fails");
     names
+}
+
+/// Visits every expression of a plan, parts and subqueries included; what the visitor refuses ends it.
+pub(super) fn expressions(plan: &LogicalPlan, mut visit: impl FnMut(&Expr) -> Result<TreeNodeRecursion>) -> Result<()> {
+    let mut refused: Option<Error> = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                visit(part).or_else(|problem| {
+                    refused = Some(problem);
+                    Ok(TreeNodeRecursion::Stop)
+                })
+            })
+        })
+    });
+    match refused {
+        Some(problem) => Err(problem),
+        None => walked.map(drop).map_err(Error::statement),
+    }
 }
 
 /// True where the plan scans `relation`, in a subquery or not.

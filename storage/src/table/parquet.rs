@@ -221,15 +221,12 @@ impl OpenFile {
 
     fn finish(&mut self, handle: &Handle, table: &TableDef) -> Result<DataFile, StorageError> {
         let metadata = self.writer.finish().map_err(|source| StorageError::Parquet { path: self.path.to_string(), source })?;
-        let written = if self.upload.is_none() {
-            let whole = std::mem::take(self.writer.inner_mut());
-            handle.block_on(self.store.objects().put(&self.path, whole.into())).map(drop)
-        } else {
+        if self.upload.is_some() {
             self.hand_over(handle, 1)?;
-            match &mut self.upload {
-                Some(upload) => handle.block_on(upload.complete()).map(drop),
-                None => Ok(()),
-            }
+        }
+        let written = match &mut self.upload {
+            Some(upload) => handle.block_on(upload.complete()),
+            None => handle.block_on(self.store.objects().put(&self.path, std::mem::take(self.writer.inner_mut()).into())),
         };
         written.map_err(object_error("write", &self.path))?;
         // Nothing is left to take back.
