@@ -10,13 +10,14 @@ use afferent_engine::config::EngineConfig;
 use afferent_engine::control::control;
 use afferent_engine::intake::{Delivery, intake};
 use afferent_engine::live::{Live, LiveFilter};
-use afferent_engine::log::{Decoder, LogName, LogReader, LogWriter, Record, Topic};
+use afferent_engine::log::{LogName, LogReader, LogWriter, Record, Topic};
 use afferent_engine::query::Program;
 use afferent_engine::schema::{self, TableName};
 use afferent_engine::sim::{MemoryCheckpoints, MemoryLog, MemoryTables};
 use afferent_engine::supervisor::{EngineParts, start};
 use afferent_engine::time::{EventTime, WallTime};
 use afferent_ingest::decoder::{Decoders, Limits};
+use afferent_ingest::spread::{Share, Spread};
 use afferent_queries::dimensions::Dimensions;
 use afferent_queries::plan::{Statements, shipped};
 use afferent_queries::run::once::run_once;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 struct World {
+    partitions: u32,
     dimensions: Arc<Dimensions>,
     log: Arc<MemoryLog>,
     tables: Arc<MemoryTables>,
@@ -51,7 +53,12 @@ fn decoders() -> Arc<Decoders> {
 
 impl World {
     fn new() -> Self {
-        Self { dimensions: dimensions(), log: Arc::default(), tables: Arc::default(), checkpoints: Arc::default() }
+        Self { partitions: 1, dimensions: dimensions(), log: Arc::default(), tables: Arc::default(), checkpoints: Arc::default() }
+    }
+
+    fn logs(&self) -> Vec<LogName> {
+        let metrics = (0..self.partitions).map(|partition| LogName { topic: Topic::Metrics, partition });
+        metrics.chain([LogName::first(Topic::Events)]).collect()
     }
 
     /// Runs the engine over the records; `halt` stops it in the middle of whatever it does after so many milliseconds.
@@ -63,7 +70,7 @@ impl World {
             config: EngineConfig { tick_ms: 200, checkpoint_interval_ms: if halt.is_some() { 50 } else { 500 }, ..EngineConfig::default() },
             group: GroupName::of_partition(0),
             writer: "test".into(),
-            logs: Topic::ALL.into_iter().map(LogName::first).collect(),
+            logs: self.logs(),
             takes_over: false,
             intake: receiver,
             log: self.log.clone(),
@@ -82,8 +89,12 @@ impl World {
         };
         let handle = start(parts).unwrap();
         for record in records {
-            let log = LogName::first(record.format.topic());
-            let position = self.log.append(log, record.clone()).await.unwrap();
+            let spread = Spread { partitions: self.partitions, ..Spread::default() };
+            let mut deliveries = vec![];
+            for Share { log, record, decoded } in decoders.read_spread(record.clone(), spread).unwrap() {
+                let position = self.log.append(log, record.clone()).await.unwrap();
+                deliveries.push(Delivery { log, position, decoded, record });
+            }
             let place = loop {
                 // A loaded machine may keep the queue full for long; waiting is all a sender can do.
                 match sender.reserve().await {
@@ -91,7 +102,7 @@ impl World {
                     Err(error) => assert!(error.to_string().contains("behind"), "{error}"),
                 }
             };
-            place.deliver(Delivery { log, position, decoded: decoders.decode(record).unwrap(), record: record.clone() });
+            place.deliver_all(deliveries);
         }
         match halt {
             Some(after_ms) => {
@@ -101,11 +112,11 @@ impl World {
             }
             None => {
                 // Two ticks after the last record everything is shown.
-                let (_, end) = self.log.bounds(LogName::first(Topic::Events)).await.unwrap();
-                let (_, metrics_end) = self.log.bounds(LogName::first(Topic::Metrics)).await.unwrap();
-                let reached = |name: &str, end| live.view().status.logs.get(name).is_some_and(|l| l.next >= end);
-                while !(reached("events/0", end) && reached("metrics/0", metrics_end)) {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                for log in self.logs() {
+                    let (_, end) = self.log.bounds(log).await.unwrap();
+                    while live.view().status.logs.get(&log.to_string()).is_none_or(|l| l.next < end) {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
                 }
                 tokio::time::sleep(Duration::from_millis(600)).await;
                 cancel.cancel();
@@ -206,6 +217,27 @@ async fn every_shipped_view_is_the_same_shuffled_within_lateness() {
         let live = shuffled.run(&input::shuffled(seed), None).await;
         assert_same(&format!("shuffled with seed {seed}"), &shuffled.views(&live), &want);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_shipped_view_is_the_same_over_any_number_of_partitions() {
+    let records = input::records();
+    let straight = World::new();
+    let live = straight.run(&records, None).await;
+    let want = straight.views(&live);
+    for partitions in [4, 12] {
+        let spread = World { partitions, ..World::new() };
+        let live = spread.run(&records, None).await;
+        assert_same(&format!("{partitions} partitions"), &spread.views(&live), &want);
+    }
+    // Partitions that are added while records lie in those there were: series move to another one.
+    let mut grown = World::new();
+    for (partitions, part) in [1, 4, 12].into_iter().zip(records.chunks(records.len().div_ceil(3))) {
+        grown.partitions = partitions;
+        grown.run(part, Some(50)).await;
+    }
+    let live = grown.run(&[], None).await;
+    assert_same("1, then 4, then 12 partitions", &grown.views(&live), &want);
 }
 
 /// A plan of every shape is among the shipped ones, so that the tests above speak for all four.

@@ -22,7 +22,7 @@ const GAP_MAX: Duration = Duration::from_secs(60);
 
 fn settings(kafka: &Kafka, minio: &Minio) -> String {
     format!(
-        "[log]\nurl = {:?}\n[engine]\ncheckpoint_interval_ms = 500\ntick_ms = 100\n[maintain]\ninterval_s = 1\n[sql]\nrows_max = 100000000\n\
+        "[log]\nurl = {:?}\npartitions = 3\n[engine]\ncheckpoint_interval_ms = 500\ntick_ms = 100\n[maintain]\ninterval_s = 1\n[sql]\nrows_max = 100000000\n\
          seconds_max = 60\n{}",
         kafka.url(),
         minio.config("group")

@@ -217,9 +217,17 @@ async fn a_topic_that_could_lose_records_is_refused_until_the_command_it_names_w
     KafkaLog::open(config(&kafka, &prefix)).await.unwrap();
     // More partitions than the log reads, and more replicas than there are brokers.
     let prefix = kafka.prefix();
-    make(&format!("{prefix}.metrics"), "--partitions 4");
-    let error = KafkaLog::open(config(&kafka, &prefix)).await.map(drop).expect_err("four partitions");
+    make(&format!("{prefix}.metrics"), "--partitions 4 --config retention.ms=-1 --config max.message.bytes=20000000");
+    assert_eq!(KafkaLog::open(config(&kafka, &prefix)).await.unwrap().partitions(), 4, "as many as there are");
+    let one = KafkaLogConfig { partitions: 1, ..config(&kafka, &prefix) };
+    let error = KafkaLog::open(one).await.map(drop).expect_err("four partitions");
     assert!(error.to_string().contains("it has 4 partitions and must have 1"), "{error}");
+    // Fewer: the command that is named adds them.
+    let more = KafkaLogConfig { partitions: 6, ..config(&kafka, &prefix) };
+    let error = KafkaLog::open(more.clone()).await.map(drop).expect_err("four partitions").to_string();
+    let command = error.lines().find(|line| line.starts_with("kafka-topics.sh ")).unwrap();
+    kafka.tool(command, "").unwrap();
+    assert_eq!(KafkaLog::open(more).await.unwrap().partitions(), 6);
     let many = KafkaLogConfig { replication: 3, ..config(&kafka, &kafka.prefix()) };
     let error = KafkaLog::open(many).await.map(drop).expect_err("three replicas on one broker");
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("too few brokers for 3 replicas"), "{error}");

@@ -16,7 +16,6 @@ use afferent_engine::control::control;
 use afferent_engine::error::{Error, ErrorKind, Result};
 use afferent_engine::intake::intake;
 use afferent_engine::live::{Live, ReadView};
-use afferent_engine::log::{LogName, Topic};
 use afferent_engine::query::View;
 use afferent_engine::schema::TableDef;
 use afferent_engine::supervisor::EngineParts;
@@ -156,7 +155,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
         config: EngineConfig { kept_days: config.maintain.pane_days(), ..config.engine.clone() },
         group: GroupName::of_partition(0),
         writer: work::writer_name(started_at, config.server.advertise.as_deref()),
-        logs: Topic::ALL.into_iter().map(LogName::first).collect(),
+        logs: log.names(),
         takes_over: false,
         intake: taken,
         log: log.reader(),
@@ -176,7 +175,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let work = Work::begin(parts, member, &standby)?;
     let maintainer = Maintainer::new(store.clone(), tables, live.clone(), config.maintain.clone())?;
     let sql = Arc::new(SqlEngine::new(&dimensions, live.clone(), table_source(store), config.sql.clone())?);
-    let appender = Appender::new(log.writer(), hand_over, clock.clone());
+    let appender = Appender::new(log.writer(), log.spread(), hand_over, clock.clone());
     let receivers = IngestState::new(config.ingest.clone(), appender.clone(), decoders, clock.clone());
     let view_files = Arc::new(ViewFiles::default());
     let follower = config.files.views.clone().map(|folder| Follower::new(folder, control.clone(), live.clone(), view_files.clone()));

@@ -21,22 +21,25 @@ pub struct Delivery {
 /// The receivers' end. A place is reserved *before* the append, so that what is durable always has room.
 #[derive(Debug, Clone)]
 pub struct Intake {
-    sender: mpsc::Sender<Delivery>,
+    sender: mpsc::Sender<Vec<Delivery>>,
 }
+
+/// What the engine takes: the records of one request, one after the other.
+pub type Deliveries = mpsc::Receiver<Vec<Delivery>>;
 
 /// A reserved place.
 #[derive(Debug)]
-pub struct Place(mpsc::OwnedPermit<Delivery>);
+pub struct Place(mpsc::OwnedPermit<Vec<Delivery>>);
 
-/// Records that may wait for the engine.
-pub const INTAKE_RECORDS_MAX: usize = 64;
+/// Requests that may wait for the engine.
+pub const INTAKE_REQUESTS_MAX: usize = 64;
 
 /// How long a sender waits for a place before it is told to come back.
 const PLACE_WAIT: Duration = Duration::from_secs(5);
 
 /// Makes the queue.
-pub fn intake() -> (Intake, mpsc::Receiver<Delivery>) {
-    let (sender, receiver) = mpsc::channel(INTAKE_RECORDS_MAX);
+pub fn intake() -> (Intake, Deliveries) {
+    let (sender, receiver) = mpsc::channel(INTAKE_REQUESTS_MAX);
     (Intake { sender }, receiver)
 }
 
@@ -58,8 +61,13 @@ impl Intake {
 }
 
 impl Place {
-    /// Hands the record over. Deliveries may come out of order: the pipeline puts them in order by position.
+    /// Hands a record over. Deliveries may come out of order: the pipeline puts them in order by position.
     pub fn deliver(self, delivery: Delivery) {
-        self.0.send(delivery);
+        self.deliver_all(vec![delivery]);
+    }
+
+    /// Hands the records of one request over.
+    pub fn deliver_all(self, deliveries: Vec<Delivery>) {
+        self.0.send(deliveries);
     }
 }

@@ -137,6 +137,13 @@ pub struct Record {
     pub body: Bytes,
 }
 
+impl Record {
+    /// The hash of a body.
+    pub fn hash_of(body: &[u8]) -> u128 {
+        xxhash_rust::xxh3::xxh3_128(body)
+    }
+}
+
 /// A decoded record: what is good, and what was refused with the reason.
 #[derive(Debug, Default)]
 pub struct Decoded {

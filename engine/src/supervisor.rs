@@ -1,6 +1,7 @@
 //! The loop around the pipeline: recovery, replay, intake in order, ticks, checkpoints, graceful stop. All I/O of the engine is here.
 
 mod follow;
+mod merge;
 mod outage;
 mod past;
 mod recover;
@@ -11,9 +12,9 @@ use crate::commit::{Chain, Published};
 use crate::config::EngineConfig;
 use crate::control::Command;
 use crate::error::{Error, ErrorKind, Result};
-use crate::intake::Delivery;
+use crate::intake::{Deliveries, Delivery};
 use crate::live::Live;
-use crate::log::{Decoder, LogName, LogReader, Position};
+use crate::log::{Decoder, LogName, LogReader, Position, Record};
 use crate::metrics::Metric;
 use crate::pipeline::{LATE_WAITING_MAX, Pipeline};
 use crate::query::{Compiler, Inventory, STACK_BYTES, View};
@@ -39,7 +40,7 @@ pub struct EngineParts {
     /// Another process may still believe that these logs are its own: a checkpoint is written before readers are answered, which stops that one.
     pub takes_over: bool,
     /// The receivers' deliveries.
-    pub intake: mpsc::Receiver<Delivery>,
+    pub intake: Deliveries,
     /// The log, for replays and trimming.
     pub log: Arc<dyn LogReader>,
     /// How records are read.
@@ -192,7 +193,7 @@ enum Event {
     Tick,
     Stop,
     Committed(Result<Published>),
-    Delivered(Option<Delivery>),
+    Delivered(Option<Vec<Delivery>>),
     Worked(past::Worked),
     Asked(Command),
 }
@@ -204,7 +205,7 @@ const BURST: usize = 32;
 const REDO_WAIT: Duration = Duration::from_secs(15);
 
 impl Engine {
-    async fn run_until_halted(mut self, intake: mpsc::Receiver<Delivery>, commands: mpsc::Receiver<Command>) -> Result<()> {
+    async fn run_until_halted(mut self, intake: Deliveries, commands: mpsc::Receiver<Command>) -> Result<()> {
         let halt = self.halt.clone();
         let done = tokio::select! {
             biased;
@@ -219,7 +220,7 @@ impl Engine {
         done
     }
 
-    async fn run(&mut self, mut intake: mpsc::Receiver<Delivery>, mut commands: mpsc::Receiver<Command>) -> Result<()> {
+    async fn run(&mut self, mut intake: Deliveries, mut commands: mpsc::Receiver<Command>) -> Result<()> {
         self.recover().await?;
         let mut ticks = tokio::time::interval(Duration::from_millis(self.config.tick_ms));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -243,8 +244,8 @@ impl Engine {
                 Event::Delivered(Some(first)) => {
                     self.accept(first).await?;
                     for _ in 0..BURST {
-                        let Ok(delivery) = intake.try_recv() else { break };
-                        self.accept(delivery).await?;
+                        let Ok(next) = intake.try_recv() else { break };
+                        self.accept(next).await?;
                     }
                     self.cut_if_due()?;
                 }
@@ -263,10 +264,10 @@ impl Engine {
     }
 
     /// Takes what was promised, then writes a last checkpoint.
-    async fn stop(&mut self, mut intake: mpsc::Receiver<Delivery>) -> Result<()> {
+    async fn stop(&mut self, mut intake: Deliveries) -> Result<()> {
         intake.close();
-        while let Some(delivery) = intake.recv().await {
-            self.accept(delivery).await?;
+        while let Some(deliveries) = intake.recv().await {
+            self.accept(deliveries).await?;
         }
         self.finish_commit().await?;
         self.resolve_all().await?;
@@ -276,6 +277,12 @@ impl Engine {
         }
         tracing::info!(epoch = self.epoch().0, "the engine stopped with everything checkpointed");
         Ok(())
+    }
+
+    /// Takes a record that was read from its log.
+    async fn take_read(&mut self, log: LogName, position: Position, record: Record) -> Result<()> {
+        let decoded = self.decoder.decode(&record)?;
+        self.take(Delivery { log, position, record, decoded }).await
     }
 
     async fn take(&mut self, delivery: Delivery) -> Result<()> {

@@ -10,5 +10,6 @@ pub mod metrics;
 mod rejects;
 mod remote_write;
 mod snappy;
+pub mod spread;
 mod webhook;
 mod wire;

@@ -39,6 +39,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) known: &'a KnownSeries,
     pub(crate) received_at: WallTime,
+    /// Where series lie is told, too.
+    pub(crate) places: bool,
 }
 
 impl Judge<'_> {
@@ -101,6 +103,17 @@ pub(crate) struct Outcome {
     pub(crate) decoded: Decoded,
     /// Series whose labels had to be parsed.
     pub(crate) checked: u64,
+    /// The series in the order of the body, where [`Judge::places`] asks for them.
+    pub(crate) places: Vec<Place>,
+}
+
+/// One series as it stands in a body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Whose it is; none where its labels were refused.
+    pub(crate) key: Option<SeriesKey>,
+    /// Its slices in the batch are those before this one, and after those of the series before it.
+    pub(crate) slices_end: u32,
 }
 
 /// Valid labels: their key and where they lie.
@@ -115,6 +128,7 @@ pub(crate) struct Builder<'a> {
     checked: u64,
     buckets: usize,
     newest: i64,
+    places: Vec<Place>,
     draft: Draft,
 }
 
@@ -149,6 +163,7 @@ impl<'a> Builder<'a> {
             checked: 0,
             buckets: 0,
             newest: judge.newest(),
+            places: Vec::with_capacity(if judge.places { room } else { 0 }),
             draft: Draft::default(),
         }
     }
@@ -234,7 +249,10 @@ impl<'a> Builder<'a> {
     pub(crate) fn end(&mut self, labels: Named, created: i64, name: impl Fn() -> String) {
         let (key, labels) = match labels {
             Ok(labels) => labels,
-            Err(refusal) => return self.refuse_series(refusal, name),
+            Err(refusal) => {
+                self.refuse_series(refusal, name);
+                return self.place(None);
+            }
         };
         if self.draft.odd_time {
             self.drop_odd_samples();
@@ -246,6 +264,14 @@ impl<'a> Builder<'a> {
             self.name_faults(&name);
         }
         self.push_slices(key, labels, created);
+        self.place(Some(key));
+    }
+
+    #[inline]
+    fn place(&mut self, key: Option<SeriesKey>) {
+        if self.judge.places {
+            self.places.push(Place { key, slices_end: self.batch.series.len() as u32 });
+        }
     }
 
     /// The finished batch; `label_bytes` is what its label ranges point into.
@@ -253,7 +279,7 @@ impl<'a> Builder<'a> {
         self.steps.finish(self.batch.series.iter().map(|slice| slice.key));
         let batch = SampleBatch { label_bytes, ..self.batch };
         let decoded = Decoded { body: DecodedBody::Samples(batch), rejects: self.rejects.finish() };
-        Outcome { decoded, checked: self.checked }
+        Outcome { decoded, checked: self.checked, places: self.places }
     }
 
     fn room_for_extra(&self, count: usize, unit: &'static str) -> Result<(), Stop> {

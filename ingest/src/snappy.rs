@@ -1,6 +1,7 @@
-//! Inflating a snappy block whose declared size was judged first. Not the framed format: remote write never uses it.
+//! Inflating a snappy block whose declared size was judged first, and making one. Not the framed format: remote write never uses it.
 
 use crate::error::Error;
+use bytes::Bytes;
 
 /// Snappy's densest element is a three-byte copy of 64 bytes: a block that declares more than this many times its own size lies.
 const INFLATION_MAX: usize = 22;
@@ -30,4 +31,19 @@ pub(crate) fn inflate(block: &[u8], bytes_max: usize) -> Result<Vec<u8>, Error> 
     let written = snap::raw::Decoder::new().decompress(block, &mut out).map_err(|cause| Error::Snappy { detail: cause.to_string() })?;
     out.truncate(written);
     Ok(out)
+}
+
+/// Makes blocks; its tables are used again for each.
+pub(crate) struct Deflate(snap::raw::Encoder);
+
+impl Deflate {
+    pub(crate) fn new() -> Self {
+        Self(snap::raw::Encoder::new())
+    }
+
+    /// The block of these bytes.
+    pub(crate) fn block(&mut self, inflated: &[u8]) -> Result<Bytes, Error> {
+        let block = self.0.compress_vec(inflated).map_err(|cause| Error::Snappy { detail: cause.to_string() })?;
+        Ok(block.into())
+    }
 }

@@ -212,6 +212,9 @@ fn excited(door: &Door) -> String {
     });
     assert!(full.is_some(), "the log took everything");
     let metrics = || door.get("/metrics").unwrap().text();
-    wait_for("dead letters in their table", || metrics().contains("table_rows_in_total{table=\"dead_letters\"}"));
+    wait_for("dead letters in their table, and the epoch that has them counted", || {
+        let shown = metrics();
+        ["table_rows_in_total{table=\"dead_letters\"}", "afferent_engine_epochs_out_total"].iter().all(|line| shown.contains(line))
+    });
     metrics()
 }

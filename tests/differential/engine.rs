@@ -18,6 +18,7 @@ use afferent_engine::status::{BackfillState, GenerationState};
 use afferent_engine::supervisor::{EngineHandle, EngineParts, start};
 use afferent_engine::time::{EventTime, WallTime};
 use afferent_ingest::decoder::{Decoders, Limits};
+use afferent_ingest::spread::{Share, Spread};
 use afferent_queries::dimensions::Dimensions;
 use afferent_queries::plan::Statements;
 use arrow::record_batch::RecordBatch;
@@ -62,6 +63,8 @@ pub(super) struct Schedule {
     pub(super) checkpoint_ms: u64,
     /// Bodies are shuffled by up to so many milliseconds.
     pub(super) shuffle_ms: i64,
+    /// Partitions over which series are spread.
+    pub(super) partitions: u32,
     /// Views that are defined in mid-stream, where the parts say so.
     pub(super) late_views: BTreeSet<String>,
     pub(super) seed: u64,
@@ -70,7 +73,8 @@ pub(super) struct Schedule {
 impl Schedule {
     /// The plainest one: everything at once.
     pub(super) fn straight(seed: u64) -> Self {
-        Self { name: "straight", parts: vec![], overtaking: false, checkpoint_ms: 3_600_000, shuffle_ms: 0, late_views: BTreeSet::new(), seed }
+        let late_views = BTreeSet::new();
+        Self { name: "straight", parts: vec![], overtaking: false, checkpoint_ms: 3_600_000, shuffle_ms: 0, partitions: 1, late_views, seed }
     }
 
     /// The schedules every stream is run by.
@@ -97,7 +101,8 @@ impl Schedule {
         parts.extend(places(chance, 2).into_iter().map(|at| (at, Then::Backfill(chance.index(100)))));
         parts.sort_by_key(|(at, _)| *at);
         let defined = Self { name: "defined", parts, checkpoint_ms: 20, ..Self::straight(seed) };
-        vec![Self::straight(seed), watched, stopped, halted, shuffled, defined]
+        let interrupted = [watched, stopped, halted, shuffled, defined].map(|s| Self { partitions: *chance.pick(&[1, 4, 12]), ..s });
+        [Self::straight(seed)].into_iter().chain(interrupted).collect()
     }
 
     /// The views of the start and those that come later.
@@ -132,6 +137,8 @@ pub(super) struct World {
     pub(super) tables: Arc<MemoryTables>,
     checkpoints: Arc<MemoryCheckpoints>,
     decoder: Arc<dyn Decoder>,
+    receiver: Arc<Decoders>,
+    partitions: u32,
     mutant: Option<Mutant>,
 }
 
@@ -156,10 +163,23 @@ fn decoders() -> Arc<Decoders> {
     }))
 }
 
+/// Returns once what was there before is replayed; a stop does not wait for it.
+async fn recovered(live: &Live) {
+    while !live.view().status.recovered {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 impl World {
-    pub(super) fn new(ground: Arc<Ground>, mutant: Option<Mutant>) -> Self {
-        let decoder = Mutant::decoder(mutant, decoders());
-        Self { ground, log: Arc::default(), tables: Arc::default(), checkpoints: Arc::default(), decoder, mutant }
+    pub(super) fn new(ground: Arc<Ground>, partitions: u32, mutant: Option<Mutant>) -> Self {
+        let receiver = decoders();
+        let decoder = Mutant::decoder(mutant, receiver.clone());
+        Self { ground, log: Arc::default(), tables: Arc::default(), checkpoints: Arc::default(), decoder, receiver, partitions, mutant }
+    }
+
+    fn logs(&self) -> Vec<LogName> {
+        let metrics = (0..self.partitions).map(|partition| LogName { topic: Topic::Metrics, partition });
+        metrics.chain([LogName::first(Topic::Events)]).collect()
     }
 
     fn start(&self, views: &[&View], config: &EngineConfig) -> Result<Running, String> {
@@ -170,7 +190,7 @@ impl World {
             config: config.clone(),
             group: GroupName::of_partition(0),
             writer: "test".into(),
-            logs: Topic::ALL.into_iter().map(LogName::first).collect(),
+            logs: self.logs(),
             takes_over: false,
             intake: receiver,
             log: self.log.clone(),
@@ -258,6 +278,7 @@ impl World {
                     }
                 }
                 Then::Stop => {
+                    recovered(&engine.live).await;
                     engine.cancel.cancel();
                     engine.handle.join().await.map_err(|e| format!("stopped engine: {e}"))?;
                     engine = self.start(&of_the_start, config)?;
@@ -268,6 +289,7 @@ impl World {
         if late || schedule.computes_history() {
             self.shown(&engine.live).await?;
         }
+        recovered(&engine.live).await;
         engine.cancel.cancel();
         engine.handle.join().await.map_err(|e| format!("stopping engine: {e}"))?;
         Ok(engine.live)
@@ -277,10 +299,12 @@ impl World {
         for group in records.chunks(OVERTAKEN_MAX) {
             let mut deliveries = vec![];
             for record in group {
-                let log = LogName::first(record.format.topic());
-                let position = self.log.append(log, record.clone()).await.map_err(|e| e.to_string())?;
-                let decoded = self.decoder.decode(record).map_err(|e| e.to_string())?;
-                deliveries.push(Delivery { log, position, decoded, record: record.clone() });
+                let spread = Spread { partitions: self.partitions, ..Spread::default() };
+                for Share { log, record, .. } in self.receiver.read_spread(record.clone(), spread).map_err(|e| e.to_string())? {
+                    let position = self.log.append(log, record.clone()).await.map_err(|e| e.to_string())?;
+                    let decoded = self.decoder.decode(&record).map_err(|e| e.to_string())?;
+                    deliveries.push(Delivery { log, position, decoded, record });
+                }
             }
             if let Some(chance) = overtaking.as_deref_mut() {
                 deliveries.sort_by_cached_key(|_| chance.next());
@@ -299,9 +323,9 @@ impl World {
         loop {
             let status = live.view().status.clone();
             let mut behind = false;
-            for topic in Topic::ALL {
-                let (_, end) = self.log.bounds(LogName::first(topic)).await.map_err(|e| e.to_string())?;
-                let next = status.logs.get(&LogName::first(topic).to_string()).map_or(Position(0), |l| l.next);
+            for log in self.logs() {
+                let (_, end) = self.log.bounds(log).await.map_err(|e| e.to_string())?;
+                let next = status.logs.get(&log.to_string()).map_or(Position(0), |l| l.next);
                 behind |= next < end;
             }
             behind |= !status.recovered || status.repair.waiting > 0 || status.repair.corrections > 0;

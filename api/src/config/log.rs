@@ -2,7 +2,7 @@
 
 use super::{Check, ConfigError};
 use afferent_storage::log::config::EmbeddedLogConfig;
-use afferent_storage::log::kafka::config::{Compression, KafkaLogConfig};
+use afferent_storage::log::kafka::config::{BODY_BYTES_LIMIT, Compression, KafkaLogConfig, PARTITIONS_MAX};
 use afferent_storage::log::kafka::error::KafkaLogError;
 use afferent_storage::log::kafka::settings::Settings;
 use serde::Deserialize;
@@ -19,6 +19,8 @@ pub enum LogConfig {
         dir: PathBuf,
         /// Its limits.
         limits: EmbeddedLogConfig,
+        /// Partitions of the log of metrics.
+        partitions: u32,
     },
     /// Topics of a Kafka cluster.
     Kafka(KafkaLogConfig),
@@ -31,6 +33,8 @@ struct RawLog {
     bytes_max: i64,
     segment_bytes: i64,
     topic_prefix: String,
+    partitions: i64,
+    record_bytes_max: i64,
     replication: i64,
     compression: String,
     append_wait_ms: i64,
@@ -52,18 +56,28 @@ impl Check<'_> {
         }
         let url = if is_embedded { ANY_KAFKA } else { &raw.url };
         let words = || Compression::ALL.map(Compression::as_str).join(", ");
+        let partitions = u32::try_from(self.range("log.partitions", raw.partitions, 0..=i64::from(PARTITIONS_MAX))?).unwrap_or(u32::MAX);
+        let record_bytes_max = match raw.record_bytes_max {
+            0 => body_bytes_max,
+            set => body_bytes_max.min(self.range("log.record_bytes_max", set, RECORD_BYTES_LEAST..=BODY_BYTES_LIMIT as i64)?),
+        };
         let kafka = KafkaLogConfig {
+            partitions,
             topic_prefix: raw.topic_prefix,
             replication: u32::try_from(self.range("log.replication", raw.replication, 0..=15)?).unwrap_or(u32::MAX),
             compression: Compression::parse(&raw.compression)
                 .ok_or_else(|| self.wrong("log.compression", format!("{:?} must be one of {}", raw.compression, words())))?,
             append_wait: Duration::from_millis(self.range("log.append_wait_ms", raw.append_wait_ms, 200..=300_000)?),
-            body_bytes_max: if is_embedded { 0 } else { body_bytes_max },
+            body_bytes_max: if is_embedded { 0 } else { record_bytes_max },
             settings: Settings::new(raw.kafka.into_iter().map(|(name, value)| (name, plain(value)))),
             ..KafkaLogConfig::of_url(url).map_err(|e| self.kafka(&e))?
         };
         kafka.validate().map_err(|e| self.kafka(&e))?;
-        Ok(if is_embedded { LogConfig::Embedded { dir: data_dir.join("log"), limits } } else { LogConfig::Kafka(kafka) })
+        Ok(if is_embedded {
+            LogConfig::Embedded { dir: data_dir.join("log"), limits, partitions: partitions.max(1) }
+        } else {
+            LogConfig::Kafka(kafka)
+        })
     }
 
     /// Says where the setting was set that a log on Kafka does not take.
@@ -75,6 +89,9 @@ impl Check<'_> {
         }
     }
 }
+
+/// Least that `log.record_bytes_max` can be set to: a series of the most labels must fit.
+const RECORD_BYTES_LEAST: i64 = 32_768;
 
 /// Stands in for the brokers while the other settings are checked.
 const ANY_KAFKA: &str = "kafka://localhost:9092";

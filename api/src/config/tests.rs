@@ -34,7 +34,7 @@ fn defaults_are_those_of_the_crates_they_belong_to() {
     assert_eq!(config.sql, SqlLimits::default());
     assert_eq!(config.maintain, MaintainConfig::default());
     assert_eq!(config.engine, EngineConfig::default());
-    assert_eq!(config.log, LogConfig::Embedded { dir: config.data_dir.join("log"), limits: EmbeddedLogConfig::default() });
+    assert_eq!(config.log, LogConfig::Embedded { dir: config.data_dir.join("log"), limits: EmbeddedLogConfig::default(), partitions: 1 });
     let LogConfig::Kafka(kafka) = read_text("[log]\nurl = \"kafka://kafka:9092\"\n").unwrap().log else { panic!("no log on Kafka") };
     assert_eq!(kafka, KafkaLogConfig::of_url("kafka://kafka:9092").unwrap());
 }

@@ -2,7 +2,8 @@
 
 use crate::config::{Config, LogConfig};
 use afferent_engine::error::{Error, ErrorKind, Result};
-use afferent_engine::log::{LogReader, LogWriter};
+use afferent_engine::log::{LogName, LogReader, LogWriter, Topic};
+use afferent_ingest::spread::Spread;
 use afferent_storage::log::embedded::EmbeddedLog;
 use afferent_storage::log::kafka::KafkaLog;
 use afferent_storage::log::kafka::group::Membership;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 /// An open log of either kind.
 #[derive(Clone)]
 pub(super) enum Log {
-    Embedded(Arc<EmbeddedLog>),
+    /// With the number of partitions of its metrics.
+    Embedded(Arc<EmbeddedLog>, u32),
     Kafka(Arc<KafkaLog>),
 }
 
@@ -26,23 +28,39 @@ impl Log {
     /// As the log's own `open`.
     pub(super) async fn open(config: &LogConfig, steps: Steps) -> Result<Self> {
         match config.clone() {
-            LogConfig::Embedded { dir, limits } => {
-                Ok(Self::Embedded(super::on_thread(move || EmbeddedLog::open_watched(&dir, limits, steps)).await?))
+            LogConfig::Embedded { dir, limits, partitions } => {
+                Ok(Self::Embedded(super::on_thread(move || EmbeddedLog::open_watched(&dir, limits, steps)).await?, partitions))
             }
             LogConfig::Kafka(config) => Ok(Self::Kafka(KafkaLog::open(config).await?)),
         }
     }
 
+    /// How bodies lie in it.
+    pub(super) fn spread(&self) -> Spread {
+        match self {
+            Self::Embedded(_, partitions) => Spread { partitions: *partitions, ..Spread::default() },
+            Self::Kafka(log) => {
+                Spread { partitions: log.partitions(), body_bytes_max: usize::try_from(log.config().body_bytes_max).unwrap_or(usize::MAX) }
+            }
+        }
+    }
+
+    /// Its partitions.
+    pub(super) fn names(&self) -> Vec<LogName> {
+        let metrics = (0..self.spread().partitions).map(|partition| LogName { topic: Topic::Metrics, partition });
+        metrics.chain([LogName::first(Topic::Events)]).collect()
+    }
+
     pub(super) fn writer(&self) -> Arc<dyn LogWriter> {
         match self {
-            Self::Embedded(log) => log.clone(),
+            Self::Embedded(log, _) => log.clone(),
             Self::Kafka(log) => log.clone(),
         }
     }
 
     pub(super) fn reader(&self) -> Arc<dyn LogReader> {
         match self {
-            Self::Embedded(log) => log.clone(),
+            Self::Embedded(log, _) => log.clone(),
             Self::Kafka(log) => log.clone(),
         }
     }
@@ -53,7 +71,7 @@ impl Log {
     /// `Unavailable` where this process cannot be given its name, `Invalid` where the client refuses the settings.
     pub(super) fn join(&self, config: &Config) -> Result<Option<Membership>> {
         match self {
-            Self::Embedded(_) => Ok(None),
+            Self::Embedded(..) => Ok(None),
             Self::Kafka(log) => Ok(Some(log.join(&instance(&config.data_dir)?)?)),
         }
     }
@@ -64,7 +82,7 @@ impl Log {
     /// As the log's own `close`.
     pub(super) async fn close(&self) -> Result<()> {
         match self {
-            Self::Embedded(log) => log.close().await,
+            Self::Embedded(log, _) => log.close().await,
             Self::Kafka(log) => log.close().await,
         }
     }

@@ -117,10 +117,10 @@ impl Faults {
         (Fate::Done, pause)
     }
 
-    /// The process is gone: nobody hears of anything any more.
-    async fn die<T>(&self) -> Result<T> {
+    /// The process is gone. Its engine, which sees that first, hears of nothing any more; a step on a thread of its own comes to its end.
+    fn die<T>(&self) -> Result<T> {
         self.halt.cancel();
-        std::future::pending().await
+        Err(Error::unavailable("the process is dead"))
     }
 
     /// Carries a call out as its fate wants it; `half` is what a torn call still does.
@@ -130,17 +130,17 @@ impl Faults {
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         }
         if self.halt.is_cancelled() {
-            return self.die().await;
+            return self.die();
         }
         let lost = |how: &str| Err(Error::unavailable(format!("{what}: {how}")));
         match fate {
             Fate::Done => work.await,
             Fate::Fails => lost("a fault, nothing was done"),
             Fate::Unanswered => work.await.and_then(|_| lost("a fault, the answer is lost")),
-            Fate::DiesBefore => self.die().await,
+            Fate::DiesBefore => self.die(),
             Fate::DiesAfter => {
                 drop(work.await);
-                self.die().await
+                self.die()
             }
             Fate::Torn => {
                 half.await;

@@ -17,6 +17,7 @@ use crate::query::{Compiler, LabelInventory, View, ViewSpec};
 use crate::sample::{SampleBatch, SeriesSlice};
 use crate::schema::{ROLLUP_1M, SAMPLES, TableName};
 use crate::series::Labels;
+use crate::status::Status;
 use crate::supervisor::{EngineHandle, EngineParts, start};
 use crate::time::{PANE_MS, WallTime};
 use arrow::array::AsArray;
@@ -42,6 +43,9 @@ const ZOMBIES_MAX: usize = 2;
 
 /// Processes without faults that may have to be started before one comes to its end.
 const LAST_PROCESSES_MAX: u64 = 5;
+
+/// How long the last process is given to recover; one that was superseded never does.
+const RECOVERED_WAIT: Duration = Duration::from_secs(2);
 
 /// How long one seed may take.
 const SEED_SECONDS_MAX: u64 = 60;
@@ -84,6 +88,7 @@ fn superseded(error: &Error) -> bool {
 
 /// What all processes of a simulation share.
 struct World {
+    partitions: u32,
     log: Arc<MemoryLog>,
     tables: Arc<MemoryTables>,
     checkpoints: Arc<MemoryCheckpoints>,
@@ -101,9 +106,9 @@ struct Process {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(partitions: u32) -> Self {
         let clock = Arc::new(ManualClock::at(WallTime(0)));
-        Self { log: Arc::default(), tables: Arc::default(), checkpoints: Arc::default(), witness: Arc::default(), clock }
+        Self { partitions, log: Arc::default(), tables: Arc::default(), checkpoints: Arc::default(), witness: Arc::default(), clock }
     }
 
     fn start(&self, writer: &str, seed: u64, rates: Rates) -> Process {
@@ -114,10 +119,18 @@ impl World {
         let tables = Arc::new(FaultyTables { inner, faults: faults.clone(), witness, writer: writer.into() });
         let (inner, witness) = (self.checkpoints.clone(), self.witness.clone());
         let parts = EngineParts {
-            config: EngineConfig { tick_ms: 10, checkpoint_interval_ms: 10, lateness_ms: 60_000, slack_ms: 0, ..EngineConfig::default() },
+            config: EngineConfig {
+                tick_ms: 10,
+                checkpoint_interval_ms: 10,
+                lateness_ms: 60_000,
+                slack_ms: 0,
+                repair_interval_ms: 10,
+                background_share: 1.0,
+                ..EngineConfig::default()
+            },
             group: GroupName::of_partition(0),
             writer: writer.into(),
-            logs: vec![LogName::first(Topic::Metrics)],
+            logs: (0..self.partitions).map(|partition| LogName { topic: Topic::Metrics, partition }).collect(),
             takes_over: false,
             intake: receiver,
             log: Arc::new(FaultyLog { inner: self.log.clone(), faults: faults.clone(), witness: self.witness.clone() }),
@@ -171,6 +184,21 @@ fn records(dice: &mut Dice) -> Vec<Record> {
     all.into_iter().filter(|samples| !samples.is_empty()).enumerate().map(record).collect()
 }
 
+/// What a body holds for each partition.
+fn spread(record: &Record, partitions: u32) -> Vec<(LogName, Record)> {
+    let samples: Vec<Sample> = serde_json::from_slice(&record.body).unwrap();
+    let mut by_partition: BTreeMap<u32, Vec<Sample>> = BTreeMap::new();
+    for sample in samples {
+        by_partition.entry((sample.0 % u64::from(partitions)) as u32).or_default().push(sample);
+    }
+    let share = |(partition, samples): (u32, Vec<Sample>)| {
+        let body: bytes::Bytes = serde_json::to_vec(&samples).unwrap().into();
+        let body_hash = record.body_hash.wrapping_add(u128::from(partition));
+        (LogName { topic: Topic::Metrics, partition }, Record { body, body_hash, ..record.clone() })
+    };
+    by_partition.into_iter().map(share).collect()
+}
+
 /// (series, milliseconds, value) of every row.
 fn sample_rows(batches: &[RecordBatch]) -> Vec<(i64, i64, i64)> {
     let mut out = vec![];
@@ -184,18 +212,19 @@ fn sample_rows(batches: &[RecordBatch]) -> Vec<(i64, i64, i64)> {
     out
 }
 
-/// Count per series and pane; the rows of a pane that stands twice add up, so that it shows.
+/// Count per series and pane by the newest revision; rows that stand twice add up, so that it shows.
 fn pane_counts(batches: &[RecordBatch]) -> BTreeMap<(i64, i64), i64> {
-    let mut out = BTreeMap::new();
+    let mut revisions: BTreeMap<(i64, i64), BTreeMap<i64, i64>> = BTreeMap::new();
     for b in batches {
         let id = b.column_by_name("series_id").unwrap().as_primitive::<Int64Type>();
         let start = b.column_by_name("window_start").unwrap().as_primitive::<TimestampMicrosecondType>();
         let count = b.column_by_name("count").unwrap().as_primitive::<Int64Type>();
+        let revision = b.column_by_name("revision").unwrap().as_primitive::<Int64Type>();
         for i in 0..b.num_rows() {
-            *out.entry((id.value(i), start.value(i) / 1000)).or_default() += count.value(i);
+            *revisions.entry((id.value(i), start.value(i) / 1000)).or_default().entry(revision.value(i)).or_default() += count.value(i);
         }
     }
-    out
+    revisions.into_iter().filter_map(|(pane, counts)| Some((pane, *counts.last_key_value()?.1))).collect()
 }
 
 /// One seed at work.
@@ -225,7 +254,7 @@ impl Simulation {
             torn: rate(&mut dice, 80),
             pauses: rate(&mut dice, 80),
         };
-        let world = World::new();
+        let world = World::new(*[1, 1, 3].get(dice.below(3) as usize).unwrap_or(&1));
         let process = world.start("writer-1", dice.next(), rates);
         Self { dice, rates, world, process, zombies: vec![], started: 1, crashes: 0, fenced: 0, held: vec![] }
     }
@@ -258,9 +287,16 @@ impl Simulation {
         self.ended(dead).await
     }
 
-    /// Appends and delivers one body; a sender that hears nothing sends the same bytes again.
+    /// Appends and delivers the records that one body becomes.
     async fn send(&mut self, record: &Record, acknowledged: &mut Vec<Record>) -> Result<(), String> {
-        let log = LogName::first(Topic::Metrics);
+        for (log, share) in spread(record, self.world.partitions) {
+            self.send_share(log, &share, acknowledged).await?;
+        }
+        Ok(())
+    }
+
+    /// Appends and delivers one record; a sender that hears nothing sends the same bytes again.
+    async fn send_share(&mut self, log: LogName, record: &Record, acknowledged: &mut Vec<Record>) -> Result<(), String> {
         let door = FaultyLog { inner: self.world.log.clone(), faults: self.door_faults(), witness: self.world.witness.clone() };
         loop {
             if self.process.halt.is_cancelled() {
@@ -344,6 +380,14 @@ impl Simulation {
         // What a process that is gone had under way may still take effect, and then the one after it has to start again.
         for _ in 0..LAST_PROCESSES_MAX {
             let live = self.process.live.clone();
+            // A stop waits neither for a replay nor for repairs.
+            let recovered = async {
+                let whole = |status: &Status| status.recovered && status.repair.waiting == 0 && status.repair.corrections == 0;
+                while !whole(&live.view().status) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            drop(tokio::time::timeout(RECOVERED_WAIT, recovered).await);
             self.process.cancel.cancel();
             let (world, crashes, fenced) = (&self.world, self.crashes, self.fenced);
             match self.process.handle.join().await {

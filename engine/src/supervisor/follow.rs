@@ -1,23 +1,36 @@
 //! Records in the order of the log: what is delivered in memory, and what lies in the log and is not.
 
 use super::Engine;
-use crate::error::{ErrorKind, Result};
+use super::merge::Merge;
+use crate::error::{Error, ErrorKind, Result};
 use crate::intake::Delivery;
-use crate::log::LogName;
+use crate::log::{LogName, Position};
 use std::time::{Duration, Instant};
 
 /// How long what is missing is waited for before it is read from the log; simulations have no receiver that is only slow.
 const GAP_WAIT: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
 
-/// Bodies read at a time, so that memory is not overrun by much.
+/// Bodies read at a time of each log, so that memory is not overrun by much.
 const FOLLOW_BYTES: usize = 64 << 10;
 
 /// How long reading may hold up everything else.
 const FOLLOW_MAX: Duration = Duration::from_millis(500);
 
+/// Wait between tries to read a log that is away, and how long one of them may hold everything else up.
+const FOLLOW_AGAIN: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 3_000 });
+const FOLLOW_WAIT_AWAY: Duration = Duration::from_secs(1);
+
 impl Engine {
+    /// Takes the records of one request.
+    pub(super) async fn accept(&mut self, deliveries: Vec<Delivery>) -> Result<()> {
+        for delivery in deliveries {
+            self.accept_one(delivery).await?;
+        }
+        Ok(())
+    }
+
     /// Puts a delivery in its place and takes every record that is next.
-    pub(super) async fn accept(&mut self, delivery: Delivery) -> Result<()> {
+    async fn accept_one(&mut self, delivery: Delivery) -> Result<()> {
         let log = delivery.log;
         if delivery.position > self.pipeline.next(log) {
             self.waiting.entry(log).or_default().insert(delivery.position, delivery);
@@ -54,16 +67,17 @@ impl Engine {
             self.behind.clear();
             return Ok(());
         }
-        for log in self.logs.clone() {
-            if let Err(error) = self.follow_one(log).await {
-                if error.kind() != ErrorKind::Unavailable {
-                    return Err(error);
-                }
-                if self.outage.log.note(self.clock.now(), &error) {
-                    tracing::warn!(%log, %error, "the log cannot be read; it is tried again");
-                }
-                return Ok(());
+        if self.outage.log.is_resting(FOLLOW_AGAIN) {
+            return Ok(());
+        }
+        if let Err(error) = self.follow_due().await {
+            if error.kind() != ErrorKind::Unavailable {
+                return Err(error);
             }
+            if self.outage.log.note(self.clock.now(), &error) {
+                tracing::warn!(%error, "the log cannot be read; it is tried again");
+            }
+            return Ok(());
         }
         if self.outage.log.over() {
             tracing::info!("the log can be read again");
@@ -71,31 +85,50 @@ impl Engine {
         Ok(())
     }
 
-    async fn follow_one(&mut self, log: LogName) -> Result<()> {
-        let next = self.pipeline.next(log);
-        let waits = self.waiting.get(&log).is_some_and(|waiting| !waiting.is_empty());
-        if !waits && self.log.bounds(log).await?.1 <= next {
-            self.behind.remove(&log);
-            return Ok(());
-        }
-        let since = self.behind.entry(log).or_insert_with(|| (next, Instant::now()));
-        if since.0 != next {
-            // What is being delivered comes by itself.
-            *since = (next, Instant::now());
-        }
-        if since.1.elapsed() < GAP_WAIT {
+    async fn follow_due(&mut self) -> Result<()> {
+        let due = if self.outage.log.is_away() {
+            let late = |_| Err(Error::unavailable("the log does not answer"));
+            tokio::time::timeout(FOLLOW_WAIT_AWAY, self.due()).await.unwrap_or_else(late)?
+        } else {
+            self.due().await?
+        };
+        if due.is_empty() {
             return Ok(());
         }
         let started = Instant::now();
+        let mut merge = Merge::over(due.iter().map(|(log, end)| (*log, self.pipeline.next(*log)..*end)), FOLLOW_BYTES * due.len());
         // Memory that is full is no fuller for what lies in the log: it waits there, with its senders.
-        while !self.is_full() && self.take_some(log, FOLLOW_BYTES).await? {
-            if started.elapsed() >= FOLLOW_MAX {
-                break;
+        while !self.is_full() && started.elapsed() < FOLLOW_MAX {
+            let Some((log, position, record)) = merge.next(&*self.log).await? else { break };
+            self.take_read(log, position, record).await?;
+        }
+        for (log, _) in due {
+            self.take_waiting(log).await?;
+            // What is left is not waited for again.
+            self.behind.insert(log, (self.pipeline.next(log), started));
+        }
+        Ok(())
+    }
+
+    /// Logs with records that were waited for long enough, and where they end.
+    async fn due(&mut self) -> Result<Vec<(LogName, Position)>> {
+        let mut due = vec![];
+        for log in self.logs.clone() {
+            let next = self.pipeline.next(log);
+            let (_, end) = self.log.bounds(log).await?;
+            if end <= next {
+                self.behind.remove(&log);
+                continue;
+            }
+            let since = self.behind.entry(log).or_insert_with(|| (next, Instant::now()));
+            if since.0 != next {
+                // What is being delivered comes by itself.
+                *since = (next, Instant::now());
+            }
+            if since.1.elapsed() >= GAP_WAIT {
+                due.push((log, end));
             }
         }
-        self.take_waiting(log).await?;
-        // What is left is not waited for again.
-        self.behind.insert(log, (self.pipeline.next(log), started));
-        Ok(())
+        Ok(due)
     }
 }

@@ -58,6 +58,15 @@ impl Slot {
         self.lock().take().is_some()
     }
 
+    pub(super) fn is_away(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Whether it is not worth a try, because one failed a moment ago.
+    pub(super) fn is_resting(&self, wait: Duration) -> bool {
+        self.lock().as_ref().is_some_and(|away| away.tried.elapsed() < wait)
+    }
+
     fn look(&self) -> Option<Away> {
         self.lock().clone()
     }
@@ -77,7 +86,7 @@ impl Outage {
 
     /// Whether reading is not worth a try: somebody else is trying, or one failed a moment ago.
     fn is_resting(&self) -> bool {
-        self.writing.look().is_some() || self.reading.look().is_some_and(|away| away.tried.elapsed() < READ_AGAIN)
+        self.writing.is_away() || self.reading.is_resting(READ_AGAIN)
     }
 }
 
@@ -108,7 +117,7 @@ impl Engine {
             return Ok(());
         }
         let read = self.read_around(request);
-        let rows = if self.outage.reading.look().is_some() {
+        let rows = if self.outage.reading.is_away() {
             let late = |_| Err(Error::unavailable("the store does not answer"));
             tokio::time::timeout(READ_WAIT_AWAY, read).await.unwrap_or_else(late)
         } else {

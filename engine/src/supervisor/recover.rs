@@ -1,18 +1,22 @@
 //! Starting again: newest checkpoint, its publication, its state, then the log from there on.
 
 use super::Engine;
+use super::merge::Merge;
 use crate::commit::Chain;
 use crate::error::Result;
-use crate::intake::Delivery;
-use crate::log::LogName;
+use crate::log::{LogName, Position};
 use crate::schema::{TableDef, fixed_tables};
 use crate::table::TableFiles;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bodies read from the log at a time.
 const REPLAY_BYTES: usize = 8 << 20;
+
+/// What came in while a replay went on and takes less than this is left to the usual way.
+const REPLAY_LITTLE: Duration = Duration::from_secs(1);
 
 impl Engine {
     pub(super) async fn recover(&mut self) -> Result<()> {
@@ -34,13 +38,14 @@ impl Engine {
             self.checkpoint = Some(checkpoint);
         }
         self.show_files().await?;
-        for log in self.logs.clone() {
-            let (kept, _) = self.log.bounds(log).await?;
-            if self.checkpoint.is_none() {
-                self.pipeline.next.insert(log, kept);
-            }
-            self.replay(log).await?;
+        // A partition that there is no more is read to its end; one that is new begins with what it holds.
+        let former: Vec<LogName> = self.pipeline.next.keys().filter(|log| !self.logs.contains(log)).copied().collect();
+        self.logs.extend(former);
+        for log in &self.logs {
+            let (kept, _) = self.log.bounds(*log).await?;
+            self.pipeline.next.entry(*log).or_insert(kept);
         }
+        self.replay().await?;
         while let Err(error) = self.resolve_all().await {
             self.wait_out(error).await?;
         }
@@ -82,29 +87,34 @@ impl Engine {
         self.chain.tables.files(&table.name).await
     }
 
-    /// Takes every record of a log from the next one on, writing epochs when memory is full.
-    pub(super) async fn replay(&mut self, log: LogName) -> Result<()> {
-        while self.take_some(log, REPLAY_BYTES).await? {
+    /// Takes every record of all logs from the next ones on. Others may go on appending: what came in meanwhile is taken as well, until that is little.
+    async fn replay(&mut self) -> Result<()> {
+        loop {
+            let started = Instant::now();
+            let mut ranges = Vec::with_capacity(self.logs.len());
+            for log in &self.logs {
+                ranges.push((*log, self.pipeline.next(*log)..self.log.bounds(*log).await?.1));
+            }
+            if self.replay_part(ranges).await? || started.elapsed() < REPLAY_LITTLE {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes these records, writing epochs when memory is full; true where it was told to stop.
+    async fn replay_part(&mut self, ranges: Vec<(LogName, Range<Position>)>) -> Result<bool> {
+        let mut merge = Merge::over(ranges, REPLAY_BYTES);
+        while let Some((log, position, record)) = merge.next(&*self.log).await? {
+            self.take_read(log, position, record).await?;
             if self.pipeline.fresh_rows() >= self.config.buffer_rows_max {
                 self.finish_commit().await?;
                 self.resolve_all().await?;
                 self.begin_cut()?;
             }
             if self.cancel.is_cancelled() {
-                return Ok(());
+                return Ok(true);
             }
         }
-        Ok(())
-    }
-
-    /// Takes the next records of a log, about so many bytes of bodies; false where there are none.
-    pub(super) async fn take_some(&mut self, log: LogName, bytes_max: usize) -> Result<bool> {
-        let records = self.log.read(log, self.pipeline.next(log), bytes_max).await?;
-        let some = !records.is_empty();
-        for (position, record) in records {
-            let decoded = self.decoder.decode(&record)?;
-            self.take(Delivery { log, position, record, decoded }).await?;
-        }
-        Ok(some)
+        Ok(false)
     }
 }

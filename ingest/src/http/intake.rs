@@ -4,7 +4,8 @@ use super::{IngestState, Shared};
 use crate::error::{Error, Result};
 use crate::in_flight::Hold;
 use crate::metrics::Metric;
-use afferent_engine::log::{Decoded, Record, Reject};
+use crate::spread::Share;
+use afferent_engine::log::{Record, Reject};
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
@@ -67,15 +68,16 @@ fn is_too_long(cause: &axum::Error) -> bool {
     false
 }
 
-/// Decodes a record; one that takes long leaves the async threads.
-pub(super) async fn decode(state: &IngestState, record: &Record, takes_long: bool, hold: &Arc<Hold>) -> Result<Decoded> {
+/// Decodes a body and makes its records; one that takes long leaves the async threads.
+pub(super) async fn decode(state: &IngestState, record: Record, takes_long: bool, hold: &Arc<Hold>) -> Result<Vec<Share>> {
     let shared = &state.0;
+    let spread = shared.appender.spread();
     let began = Instant::now();
     let decoded = if takes_long {
         let _turn = shared.long_decodes.acquire().await;
-        let (decoders, record, hold) = (Arc::clone(&shared.decoders), record.clone(), Arc::clone(hold));
+        let (decoders, hold) = (Arc::clone(&shared.decoders), Arc::clone(hold));
         let work = move || {
-            let decoded = decoders.read(&record);
+            let decoded = decoders.read_spread(record, spread);
             drop(hold);
             decoded
         };
@@ -84,7 +86,7 @@ pub(super) async fn decode(state: &IngestState, record: &Record, takes_long: boo
             Err(afferent_engine::error::Error::caused(kind, "the decoder did not end", cause).into())
         })
     } else {
-        shared.decoders.read(record)
+        shared.decoders.read_spread(record, spread)
     };
     metrics::histogram!(Metric::DecodeSeconds.name()).record(began.elapsed().as_secs_f64());
     decoded
@@ -102,6 +104,13 @@ pub(super) fn partial(good: usize, rejects: &[Reject], unit: &'static str) -> Er
         named.push_str(&format!("; and {} more", rejects.len() - NAMED_IN_ANSWER_MAX));
     }
     Error::Partial { refused, total: good as u64 + refused, unit, named }
+}
+
+/// What was refused of a request.
+pub(super) fn refused(shares: &[Share]) -> (Vec<Reject>, u64) {
+    let rejects: Vec<Reject> = shares.iter().flat_map(|share| share.decoded.rejects.iter().cloned()).collect();
+    let count = rejects.iter().map(|reject| u64::from(reject.count)).sum();
+    (rejects, count)
 }
 
 /// Counts what was refused, by reason.

@@ -5,9 +5,10 @@ use super::*;
 use crate::config::Secret;
 use crate::remote_write::oracle::v1::{Exemplar, Label, Sample, TimeSeries, WriteRequest};
 use crate::remote_write::tests::{histogram, rich_v2, snappy};
+use crate::spread::Spread;
 use afferent_engine::clock::ManualClock;
 use afferent_engine::error::{Error as EngineError, Result as EngineResult};
-use afferent_engine::intake::{Delivery, intake};
+use afferent_engine::intake::{Deliveries, intake};
 use afferent_engine::log::{DecodedBody, LogName, LogWriter, Position, Record};
 use afferent_engine::time::WallTime;
 use prost::Message;
@@ -15,7 +16,6 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
 
 const NOW: i64 = crate::remote_write::tests::NOW;
 const V1: &[(&str, &str)] = &[("content-type", "application/x-protobuf"), ("content-encoding", "snappy")];
@@ -44,7 +44,7 @@ impl LogWriter for MemoryLog {
 struct Server {
     address: SocketAddr,
     log: Arc<MemoryLog>,
-    deliveries: mpsc::Receiver<Delivery>,
+    deliveries: Deliveries,
 }
 
 struct Answer {
@@ -72,13 +72,17 @@ impl Answer {
 
 impl Server {
     async fn start(change: impl FnOnce(&mut IngestConfig)) -> Self {
+        Self::start_on(Spread::default(), change).await
+    }
+
+    async fn start_on(spread: Spread, change: impl FnOnce(&mut IngestConfig)) -> Self {
         let mut config = IngestConfig::default();
         change(&mut config);
         config.validate().unwrap();
         let log = Arc::new(MemoryLog::default());
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(WallTime(NOW)));
         let (sender, deliveries) = intake();
-        let appender = Appender::new(log.clone(), sender, clock.clone());
+        let appender = Appender::new(log.clone(), spread, sender, clock.clone());
         let decoders = Arc::new(Decoders::new(config.limits()));
         let router = router(IngestState::new(config, appender, decoders, clock));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -146,7 +150,7 @@ async fn a_good_write_is_logged_as_sent_delivered_and_answered_204() {
         let answer = server.post("/api/v1/write", headers, &body).await;
         assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{}", answer.headers);
         assert_eq!(answer.written(), written);
-        let delivery = server.deliveries.recv().await.unwrap();
+        let delivery = server.deliveries.recv().await.unwrap().remove(0);
         assert!(delivery.decoded.rejects.is_empty());
         let (log, record) = server.log.records.lock().unwrap().last().unwrap().clone();
         assert_eq!((log.to_string().as_str(), &record.body[..], record.received_at), ("metrics/0", &body[..], WallTime(NOW)));
@@ -169,7 +173,7 @@ async fn a_partial_write_is_durable_first_and_then_400() {
         assert!(message.contains(text), "{text}: {message}");
     }
     assert!(!message.contains("no-name-5"), "{message}");
-    let delivery = server.deliveries.recv().await.unwrap();
+    let delivery = server.deliveries.recv().await.unwrap().remove(0);
     assert_eq!(delivery.decoded.rejects.len(), 7);
     assert!(matches!(delivery.decoded.body, DecodedBody::Samples(batch) if batch.times.len() == 5));
 }
@@ -295,7 +299,7 @@ async fn webhooks_answer_what_they_accepted() {
         let answer = server.post(&format!("/api/v1/webhooks/{name}"), JSON, body.as_bytes()).await;
         assert_eq!(answer.status, status, "{}", answer.body);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&answer.body).unwrap(), serde_json::json!({"accepted": accepted, "rejected": 0}));
-        let delivery = server.deliveries.recv().await.unwrap();
+        let delivery = server.deliveries.recv().await.unwrap().remove(0);
         assert_eq!(delivery.log.to_string(), "events/0");
         assert!(matches!(delivery.decoded.body, DecodedBody::Events(events) if events.len() == accepted));
         assert_eq!(server.log.records.lock().unwrap().last().unwrap().1.body, body);
@@ -310,7 +314,7 @@ async fn bad_webhook_items_are_named_after_the_good_ones_are_durable() {
     let answer = server.post("/api/v1/webhooks/llm-usage", JSON, body).await;
     assert_eq!(answer.status, 400);
     assert!(answer.error().1.contains("1 of 2 events refused, the rest is kept: $[1].model: is missing"), "{}", answer.body);
-    let delivery = server.deliveries.recv().await.unwrap();
+    let delivery = server.deliveries.recv().await.unwrap().remove(0);
     assert_eq!(delivery.decoded.rejects.len(), 1);
     let answer = server.post("/api/v1/webhooks/llm-usage", JSON, b"{\"id\": ").await;
     assert_eq!((answer.status, server.logged()), (400, 1), "nothing of it can be kept");
@@ -339,6 +343,31 @@ async fn large_bodies_are_decoded_off_the_async_threads_and_come_out_alike() {
     let all = (0..8000).map(|n| series(&[("__name__", "up"), ("instance", &format!("a-rather-long-host-name-{n}.example:9100"))], 1)).collect();
     let answer = server.post("/api/v1/write", V1, &v1(all)).await;
     assert_eq!((answer.status, answer.written()), (204, ["8000", "0", "0"]));
-    let delivery = server.deliveries.recv().await.unwrap();
+    let delivery = server.deliveries.recv().await.unwrap().remove(0);
     assert!(matches!(delivery.decoded.body, DecodedBody::Samples(batch) if batch.series.len() == 8000));
+}
+
+#[tokio::test]
+async fn a_body_that_is_spread_is_answered_as_one() {
+    let mut server = Server::start_on(Spread { partitions: 4, ..Spread::default() }, |_| {}).await;
+    let answer = server.post("/api/v1/write", V2, &snappy(&rich_v2())).await;
+    let deliveries = server.deliveries.recv().await.unwrap();
+    assert!(deliveries.len() > 1, "{}", deliveries.len());
+    let sum = |count: fn(&afferent_engine::sample::SampleBatch) -> usize| {
+        let batches = deliveries.iter().map(|d| match &d.decoded.body {
+            DecodedBody::Samples(batch) => count(batch),
+            DecodedBody::Events(_) => 0,
+        });
+        batches.sum::<usize>().to_string()
+    };
+    assert_eq!(answer.written(), [sum(|b| b.times.len()), sum(|b| b.histograms.len()), sum(|b| b.exemplars.len())]);
+    let whole = Server::start(|_| {}).await.post("/api/v1/write", V2, &snappy(&rich_v2())).await;
+    assert_eq!((answer.status, answer.written()), (whole.status, whole.written()));
+}
+
+#[tokio::test]
+async fn a_webhook_larger_than_a_record_may_be_is_413() {
+    let server = Server::start_on(Spread { partitions: 1, body_bytes_max: 2048 }, |_| {}).await;
+    let answer = server.post("/api/v1/webhooks/incidents", JSON, &[b' '; 4096]).await;
+    assert_eq!(answer.status, 413, "{}", answer.body);
 }

@@ -1,9 +1,10 @@
 //! `POST /api/v1/webhooks/...`: the doors for events. The payloads themselves are read by `webhook`.
 
-use super::intake::{body, count_rejects, count_request, decode, partial};
+use super::intake::{body, count_rejects, count_request, decode, partial, refused};
 use super::{IngestState, answer, negotiate, sender};
 use crate::error::Result;
 use crate::metrics::Metric;
+use crate::spread::Share;
 use crate::webhook::WEBHOOK_BODY_BYTES_MAX;
 use crate::webhook::signature::{self, SIGNATURE_HEADER};
 use afferent_engine::log::{DecodedBody, Format};
@@ -57,7 +58,7 @@ async fn take(webhook: Webhook, state: &IngestState, request: Request) -> Result
     };
     let source = sender::source(&parts, user)?;
     negotiate::plain(&parts.headers)?;
-    let bytes_max = shared.config.body_bytes_max.min(WEBHOOK_BODY_BYTES_MAX);
+    let bytes_max = shared.config.body_bytes_max.min(WEBHOOK_BODY_BYTES_MAX).min(shared.appender.spread().body_bytes_max);
     let (bytes, mut hold) = body(shared, &parts.headers, stream, bytes_max).await?;
     metrics::counter!(Metric::BodyBytesIn.name(), "door" => webhook.name).increment(bytes.len() as u64);
     if let Some(secret) = secret {
@@ -68,18 +69,18 @@ async fn take(webhook: Webhook, state: &IngestState, request: Request) -> Result
     let hold = Arc::new(hold);
     let takes_long = bytes.len() > INLINE_BODY_BYTES_MAX;
     let record = shared.appender.record(webhook.format, source, shared.clock.now(), bytes);
-    let decoded = decode(state, &record, takes_long, &hold).await?;
-    let accepted = match &decoded.body {
+    let shares = decode(state, record, takes_long, &hold).await?;
+    let events = |share: &Share| match &share.decoded.body {
         DecodedBody::Events(events) => events.len(),
         DecodedBody::Samples(_) => 0,
     };
-    let rejects = decoded.rejects.clone();
-    let refused: u64 = rejects.iter().map(|reject| u64::from(reject.count)).sum();
+    let accepted: usize = shares.iter().map(events).sum();
+    let (rejects, refused) = refused(&shares);
     metrics::counter!(Metric::EventsIn.name(), "door" => webhook.name).increment(accepted as u64 + refused);
     if accepted == 0 && rejects.is_empty() {
         return Ok(0);
     }
-    shared.appender.submit_holding(record, decoded, hold).await?;
+    shared.appender.submit(shares, hold).await?;
     metrics::counter!(Metric::EventsOut.name(), "door" => webhook.name).increment(accepted as u64);
     count_rejects(Metric::EventsRejected, &rejects);
     if rejects.is_empty() { Ok(accepted) } else { Err(partial(accepted, &rejects, "events")) }

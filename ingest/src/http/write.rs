@@ -1,11 +1,12 @@
 //! `POST /api/v1/write`: remote write 1.0 and 2.0. The samples themselves are read by `remote_write`.
 
-use super::intake::{body, count_rejects, count_request, decode, partial};
+use super::intake::{body, count_rejects, count_request, decode, partial, refused};
 use super::{IngestState, answer, negotiate, sender};
 use crate::error::Result;
 use crate::metrics::Metric;
 use crate::snappy;
-use afferent_engine::log::{Decoded, DecodedBody, Format};
+use crate::spread::{Share, Spread};
+use afferent_engine::log::{DecodedBody, Format};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::HeaderValue;
@@ -19,6 +20,9 @@ const INLINE_V1_BYTES_MAX: usize = 512 * 1024;
 /// The same of 2.0 (about 3,200 samples), which says more in fewer bytes.
 const INLINE_V2_BYTES_MAX: usize = 128 * 1024;
 
+/// Regrouping a body takes so many times as long as decoding it.
+const REGROUPING_FACTOR: usize = 4;
+
 /// What of a request is durable.
 #[derive(Default, Clone, Copy)]
 struct Written {
@@ -28,11 +32,15 @@ struct Written {
 }
 
 impl Written {
-    fn of(decoded: &Decoded) -> Self {
-        match &decoded.body {
-            DecodedBody::Samples(batch) => Self { samples: batch.times.len(), histograms: batch.histograms.len(), exemplars: batch.exemplars.len() },
-            DecodedBody::Events(_) => Self::default(),
-        }
+    fn of(shares: &[Share]) -> Self {
+        shares.iter().fold(Self::default(), |sum, share| match &share.decoded.body {
+            DecodedBody::Samples(batch) => Self {
+                samples: sum.samples + batch.times.len(),
+                histograms: sum.histograms + batch.histograms.len(),
+                exemplars: sum.exemplars + batch.exemplars.len(),
+            },
+            DecodedBody::Events(_) => sum,
+        })
     }
 
     fn total(self) -> usize {
@@ -70,20 +78,21 @@ async fn take(state: &IngestState, request: Request, written: &mut Written) -> R
     let (bytes, mut hold) = body(shared, &parts.headers, stream, shared.config.body_bytes_max).await?;
     metrics::counter!(Metric::BodyBytesIn.name(), "door" => DOOR).increment(bytes.len() as u64);
     let inflated_bytes = snappy::declared_bytes(&bytes, shared.config.inflated_bytes_max)?;
-    // The inflated body, and as much again for what is decoded from it.
-    shared.in_flight.grow(&mut hold, inflated_bytes.saturating_mul(2))?;
+    // The inflated body, and as much again for what is decoded from it; and once more both where it is regrouped.
+    let regrouped = shared.appender.spread() != Spread::default();
+    shared.in_flight.grow(&mut hold, inflated_bytes.saturating_mul(if regrouped { 4 } else { 2 }))?;
     let hold = Arc::new(hold);
     let record = shared.appender.record(format, source, shared.clock.now(), bytes);
     let inline_max = if format == Format::RemoteWriteV2 { INLINE_V2_BYTES_MAX } else { INLINE_V1_BYTES_MAX };
-    let decoded = decode(state, &record, inflated_bytes > inline_max, &hold).await?;
-    let good = Written::of(&decoded);
-    let rejects = decoded.rejects.clone();
-    let refused: u64 = rejects.iter().map(|reject| u64::from(reject.count)).sum();
+    let inline_max = if regrouped { inline_max / REGROUPING_FACTOR } else { inline_max };
+    let shares = decode(state, record, inflated_bytes > inline_max, &hold).await?;
+    let good = Written::of(&shares);
+    let (rejects, refused) = refused(&shares);
     metrics::counter!(Metric::SamplesIn.name()).increment(good.total() as u64 + refused);
-    if is_empty(&decoded) {
+    if shares.iter().all(is_empty) {
         return Ok(());
     }
-    shared.appender.submit_holding(record, decoded, hold).await?;
+    shared.appender.submit(shares, hold).await?;
     *written = good;
     metrics::counter!(Metric::SamplesOut.name()).increment(good.samples as u64);
     metrics::counter!(Metric::HistogramsOut.name()).increment(good.histograms as u64);
@@ -93,10 +102,10 @@ async fn take(state: &IngestState, request: Request, written: &mut Written) -> R
 }
 
 /// A request that says nothing needs no record.
-fn is_empty(decoded: &Decoded) -> bool {
-    let holds_nothing = match &decoded.body {
+fn is_empty(share: &Share) -> bool {
+    let holds_nothing = match &share.decoded.body {
         DecodedBody::Samples(batch) => batch.series.is_empty() && batch.metadata.is_empty(),
         DecodedBody::Events(events) => events.is_empty(),
     };
-    holds_nothing && decoded.rejects.is_empty()
+    holds_nothing && share.decoded.rejects.is_empty()
 }

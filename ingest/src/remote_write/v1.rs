@@ -10,8 +10,8 @@ use std::ops::Range;
 /// The message's full name.
 pub(crate) const MESSAGE: &str = "prometheus.WriteRequest";
 
-const REQUEST_TIMESERIES: u64 = tag(1, LEN);
-const REQUEST_METADATA: u64 = tag(3, LEN);
+pub(crate) const REQUEST_TIMESERIES: u64 = tag(1, LEN);
+pub(crate) const REQUEST_METADATA: u64 = tag(3, LEN);
 const SERIES_LABEL: u64 = tag(1, LEN);
 const SERIES_SAMPLE: u64 = tag(2, LEN);
 const SERIES_EXEMPLAR: u64 = tag(3, LEN);
@@ -225,4 +225,4 @@ fn metadata(mut walk: Walk<'_>) -> Result<Result<Metadata, Refusal>, Malformed> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,8 +14,8 @@ pub(crate) const MESSAGE: &str = "io.prometheus.write.v2.Request";
 /// Symbols one body may hold.
 const SYMBOLS_PER_BODY_MAX: usize = 1 << 20;
 
-const REQUEST_SYMBOL: u64 = tag(4, LEN);
-const REQUEST_TIMESERIES: u64 = tag(5, LEN);
+pub(crate) const REQUEST_SYMBOL: u64 = tag(4, LEN);
+pub(crate) const REQUEST_TIMESERIES: u64 = tag(5, LEN);
 const SERIES_REFS: u64 = tag(1, LEN);
 const SERIES_REF: u64 = tag(1, VARINT);
 const SERIES_SAMPLE: u64 = tag(2, LEN);
@@ -29,13 +29,13 @@ const SAMPLE_TIME: u64 = tag(2, VARINT);
 const SAMPLE_START: u64 = tag(3, VARINT);
 
 /// Decodes a body.
-pub(crate) fn decode(inflated: Vec<u8>, judge: Judge<'_>) -> Result<Outcome, Stop> {
-    let (symbols, series) = read_table(&inflated)?;
+pub(crate) fn decode(inflated: &[u8], judge: Judge<'_>) -> Result<Outcome, Stop> {
+    let (symbols, series) = read_table(inflated)?;
     let mut builder = Builder::new(judge, series.len());
     let mut encoder = Encoder::new(symbols, series.len(), judge.limits);
     let mut scratch = Scratch::default();
     for range in series {
-        read_series(&inflated, range.start as usize..range.end as usize, &mut builder, &mut encoder, &mut scratch)?;
+        read_series(inflated, range.start as usize..range.end as usize, &mut builder, &mut encoder, &mut scratch)?;
     }
     Ok(builder.finish(encoder.finish()))
 }
@@ -139,6 +139,35 @@ fn refs(walk: &mut Walk<'_>, next: u64, out: &mut Vec<u32>, refs_max: usize) -> 
     Ok(())
 }
 
+/// All references of a message are wanted.
+const NO_LIMIT: usize = usize::MAX / 2;
+
+/// The symbols that the field of a series refers to, in any order and some of them more than once.
+pub(crate) fn references(body: &[u8], field: Range<usize>, out: &mut Vec<u32>) -> Result<(), Malformed> {
+    let mut field = Walk::part(body, field);
+    field.tag()?;
+    let mut walk = field.message()?;
+    let mut described = Described::default();
+    while let Some(next) = walk.tag()? {
+        match next {
+            SERIES_REFS | SERIES_REF => refs(&mut walk, next, out, NO_LIMIT)?,
+            SERIES_EXEMPLAR => {
+                let mut exemplar = walk.message()?;
+                while let Some(next) = exemplar.tag()? {
+                    match next {
+                        EXEMPLAR_REFS | EXEMPLAR_REF => refs(&mut exemplar, next, out, NO_LIMIT)?,
+                        other => exemplar.skip(other, &[])?,
+                    }
+                }
+            }
+            SERIES_METADATA => described = metadata(walk.message()?)?,
+            other => walk.skip(other, &[])?,
+        }
+    }
+    out.extend([described.help, described.unit]);
+    Ok(())
+}
+
 #[inline]
 fn sample(mut walk: Walk<'_>) -> Result<(i64, f64, i64), Malformed> {
     let (mut time, mut value, mut start) = (0, 0.0, 0);
@@ -211,4 +240,4 @@ fn describe(numbers: &[u32], described: Described, builder: &mut Builder<'_>, en
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

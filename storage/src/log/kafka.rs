@@ -1,4 +1,4 @@
-//! The log on Kafka: one topic per kind of record, an idempotent producer, positions that are Kafka's offsets. Where reading goes on stands in
+//! The log on Kafka: one topic per kind of record, that of metrics with any number of partitions, an idempotent producer, positions that are Kafka's offsets. Where reading goes on stands in
 //! checkpoints, not in the group: the group only says which process works the log, and the checkpoints' create-only put keeps two apart.
 //!
 //! # Invariants
@@ -52,6 +52,8 @@ pub struct KafkaLog {
     cluster: Arc<Cluster>,
     appending: Arc<Appending>,
     readers: Mutex<BTreeMap<LogName, Arc<Reader>>>,
+    /// Of the log of metrics.
+    partitions: u32,
     closed: AtomicBool,
 }
 
@@ -62,8 +64,8 @@ impl KafkaLog {
     /// `Invalid` for a config out of range and for topics with settings that could lose records, with the command that changes them; `Unavailable`
     /// when no broker answers.
     pub async fn open(config: KafkaLogConfig) -> Result<Arc<Self>> {
-        let log = Self::on_any_topics(config)?;
-        topics::prepare(&log.cluster).await?;
+        let mut log = Self::on_any_topics(config)?;
+        log.partitions = topics::prepare(&log.cluster).await?;
         Ok(Arc::new(log))
     }
 
@@ -72,12 +74,17 @@ impl KafkaLog {
         config.validate()?;
         let cluster = Arc::new(Cluster::new(config)?);
         let appending = Arc::new(Appending::new(Arc::clone(&cluster))?);
-        Ok(Self { cluster, appending, readers: Mutex::default(), closed: AtomicBool::new(false) })
+        Ok(Self { cluster, appending, readers: Mutex::default(), partitions: 1, closed: AtomicBool::new(false) })
     }
 
     /// What it was opened with.
     pub fn config(&self) -> &KafkaLogConfig {
         &self.cluster.config
+    }
+
+    /// Partitions of the log of metrics, as they were found at the start.
+    pub fn partitions(&self) -> u32 {
+        self.partitions
     }
 
     /// Takes no more appends and waits for those on their way; reads still work.

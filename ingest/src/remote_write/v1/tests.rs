@@ -20,7 +20,7 @@ fn decode(all: Vec<TimeSeries>) -> (SampleBatch, Vec<Reject>) {
     read(&decoders(), Format::RemoteWriteV1, &WriteRequest { timeseries: all, metadata: vec![] }.encode_to_vec()).unwrap()
 }
 
-fn any_series() -> impl Strategy<Value = TimeSeries> {
+pub(crate) fn any_series() -> impl Strategy<Value = TimeSeries> {
     let sample = (any_value(), NOW - 1_000_000..NOW).prop_map(|(value, timestamp)| Sample { value, timestamp });
     let exemplar = (any_value(), NOW - 1000..NOW).prop_map(|(value, timestamp)| Exemplar { labels: labels(&[("trace_id", "t")]), value, timestamp });
     let samples = prop::collection::vec(sample, 0..4);

@@ -43,9 +43,9 @@ fn series(refs: &[u32], times: &[i64]) -> TimeSeries {
     TimeSeries { labels_refs: refs.to_vec(), samples, ..TimeSeries::default() }
 }
 
-type Parts = (Vec<(String, String)>, Vec<Sample>, Vec<Histogram>, i64);
+pub(crate) type Parts = (Vec<(String, String)>, Vec<Sample>, Vec<Histogram>, i64);
 
-fn any_parts() -> impl Strategy<Value = Parts> {
+pub(crate) fn any_parts() -> impl Strategy<Value = Parts> {
     let start = prop_oneof![Just(0i64), Just(NOW - 5000), Just(NOW - 9000)];
     let sample =
         (any_value(), NOW - 1_000_000..NOW, start).prop_map(|(value, timestamp, start_timestamp)| Sample { value, timestamp, start_timestamp });
@@ -53,7 +53,7 @@ fn any_parts() -> impl Strategy<Value = Parts> {
     (any_labels(), prop::collection::vec(sample, 0..5), prop::collection::vec(any_histogram(), 0..2), created)
 }
 
-fn request(all: &[Parts], reverse: bool) -> Vec<u8> {
+pub(crate) fn request(all: &[Parts], reverse: bool) -> Vec<u8> {
     let mut table = Table::new();
     let mut timeseries = Vec::new();
     for (pairs, samples, histograms, created_timestamp) in all {

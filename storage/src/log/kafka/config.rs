@@ -32,6 +32,9 @@ const PREFIX_CHARS_MAX: usize = 200;
 /// Most replicas that can be asked for.
 const REPLICATION_MAX: u32 = 15;
 
+/// Most partitions of the log of metrics; one process reads them all.
+pub const PARTITIONS_MAX: u32 = 256;
+
 /// The scheme of a log on Kafka.
 const SCHEME: &str = "kafka://";
 
@@ -73,6 +76,8 @@ pub struct KafkaLogConfig {
     pub brokers: Vec<String>,
     /// Topics are named `<prefix>.metrics` and `<prefix>.events`.
     pub topic_prefix: String,
+    /// Partitions of `<prefix>.metrics`; 0: as many as there are, and one where the topic is made.
+    pub partitions: u32,
     /// Replicas of each topic; 0: three where the cluster has three brokers or more, else one.
     pub replication: u32,
     /// Compression on top of the bodies' own.
@@ -94,6 +99,7 @@ impl KafkaLogConfig {
         Ok(Self {
             brokers: brokers_of(url)?,
             topic_prefix: TOPIC_PREFIX.to_owned(),
+            partitions: 0,
             replication: 0,
             compression: Compression::default(),
             append_wait: APPEND_WAIT,
@@ -118,6 +124,9 @@ impl KafkaLogConfig {
                 format!("{:?} must be 1 to {PREFIX_CHARS_MAX} letters, digits, dots, underscores or hyphens", self.topic_prefix),
             );
         }
+        if self.partitions > PARTITIONS_MAX {
+            return wrong("partitions", format!("{} is out of range, it must lie in 0 to {PARTITIONS_MAX}", self.partitions));
+        }
         if self.replication > REPLICATION_MAX {
             return wrong("replication", format!("{} is out of range, it must lie in 0 to {REPLICATION_MAX}", self.replication));
         }
@@ -127,7 +136,7 @@ impl KafkaLogConfig {
         }
         if self.body_bytes_max > BODY_BYTES_LIMIT {
             let problem = format!(
-                "brokers take requests of up to 100 MiB: with a log on Kafka, ingest.body_bytes_max must be at most {BODY_BYTES_LIMIT}, and is {}",
+                "brokers take requests of up to 100 MiB: with a log on Kafka, log.record_bytes_max, or else ingest.body_bytes_max, must be at most {BODY_BYTES_LIMIT}, and is {}",
                 self.body_bytes_max
             );
             return wrong("url", problem);

@@ -105,7 +105,7 @@ pub enum KafkaLogError {
     },
     /// A topic takes smaller records than configured.
     #[error(
-        "a record of {bytes} bytes is larger than topic {topic} takes: raise its max.message.bytes to {bytes_needed}, or lower ingest.body_bytes_max"
+        "a record of {bytes} bytes is larger than topic {topic} takes: raise its max.message.bytes to {bytes_needed}, or lower log.record_bytes_max"
     )]
     TooLargeForTopic {
         /// The topic.

@@ -8,7 +8,7 @@ use super::cluster::{Cluster, Watcher};
 use super::error::KafkaLogError;
 use super::topics;
 use afferent_engine::error::Result;
-use afferent_engine::log::{LogName, Topic};
+use afferent_engine::log::Topic;
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -92,8 +92,8 @@ impl KafkaLog {
         let cluster = Arc::clone(&self.cluster);
         let (tell, standing) = watch::channel(Standing::default());
         let (let_go, stop) = (Arc::<LetGo>::default(), Arc::<AtomicBool>::default());
-        let log = LogName::first(Topic::Metrics);
-        let topic = topics::name(&cluster.config, log.topic);
+        // Whoever has its one partition works the whole log.
+        let topic = topics::name(&cluster.config, Topic::Events);
         let context = Member { watcher: cluster.watcher(), topic: topic.clone(), tell, let_go: Arc::clone(&let_go) };
         let group = format!("{}.workers", cluster.config.topic_prefix);
         let settings = [

@@ -67,6 +67,15 @@ struct Place {
     end: u64,
 }
 
+impl Place {
+    /// At the end it would go on fetching what is appended from now on, for nobody, and gather what it has to say. It keeps its connections: another
+    /// consumer would take a tenth of a second to come as far.
+    fn rest(&mut self) {
+        let rested = self.consumer.take().filter(|consumer| consumer.unassign().is_ok());
+        *self = Self { consumer: rested, ..Self::default() };
+    }
+}
+
 /// What a poll gave.
 enum Polled {
     Record(Position, Record),
@@ -114,8 +123,7 @@ impl Reader {
             // A consumer that failed is not asked again.
             *place = Place::default();
         } else if place.next.is_some_and(|next| next >= place.end) {
-            // At the end it would go on fetching what is appended from now on, for nobody, and gather what it has to say.
-            *place = Place::default();
+            place.rest();
         }
         let records = read?;
         metrics::counter!(Metric::RecordsOut.name(), "log" => self.log.to_string()).increment(records.len() as u64);

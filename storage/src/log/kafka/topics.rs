@@ -1,7 +1,7 @@
 //! The topics at start: made where they are missing, else checked for settings that could lose or refuse records. Records pass elsewhere.
 
 use super::cluster::Cluster;
-use super::config::KafkaLogConfig;
+use super::config::{KafkaLogConfig, PARTITIONS_MAX};
 use super::error::KafkaLogError;
 use afferent_engine::log::Topic;
 use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -25,7 +25,7 @@ const MAKE_WAIT: Duration = Duration::from_secs(20);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Partitions of each topic.
+/// Partitions of a topic, unless it is that of metrics and the configuration or the topic itself says otherwise.
 const PARTITIONS: usize = 1;
 
 /// Replicas where the configuration names no number and the cluster has as many brokers.
@@ -59,18 +59,20 @@ struct Found {
 /// What is wrong with a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Problem {
-    Partitions { found: usize },
+    Partitions { found: usize, needed: usize },
     Replicas { found: usize, needed: usize },
     Setting { name: &'static str, found: String, needed: String },
 }
 
-/// Waits for the brokers, then makes or checks every topic.
-pub(super) async fn prepare(cluster: &Arc<Cluster>) -> Result<(), KafkaLogError> {
+/// Waits for the brokers, then makes or checks every topic; how many partitions that of metrics has.
+pub(super) async fn prepare(cluster: &Arc<Cluster>) -> Result<u32, KafkaLogError> {
     let names: Vec<String> = Topic::ALL.into_iter().map(|topic| name(&cluster.config, topic)).collect();
+    let metrics = name(&cluster.config, Topic::Metrics);
+    let partitions_wanted = |topic: &String| if *topic == metrics { cluster.config.partitions as usize } else { PARTITIONS };
     let facts = await_brokers(cluster, &names).await?;
     let wanted = replicas_wanted(cluster.config.replication, facts.broker_ids.len());
     for topic in names.iter().filter(|topic| !facts.topics.contains_key(*topic)) {
-        make(cluster, topic, wanted).await?;
+        make(cluster, topic, partitions_wanted(topic).max(PARTITIONS), wanted).await?;
     }
     let facts = await_topics(cluster, &names).await?;
     for topic in &names {
@@ -78,15 +80,16 @@ pub(super) async fn prepare(cluster: &Arc<Cluster>) -> Result<(), KafkaLogError>
         let partitions = facts.topics.get(topic).map(|(partitions, _)| partitions.clone()).unwrap_or_default();
         let replicas = partitions.iter().map(Vec::len).min().unwrap_or_default();
         let found = Found { partitions: partitions.len(), replicas, settings };
-        let problems = problems(&found, wanted, cluster.config.message_bytes_max());
+        let problems = problems(&found, partitions_wanted(topic), wanted, cluster.config.message_bytes_max());
         if !problems.is_empty() {
-            let commands = commands(cluster, topic, &facts.broker_ids, &problems);
+            let commands = commands(cluster, topic, &facts.broker_ids, &found, &problems);
             return Err(KafkaLogError::Topic { topic: topic.clone(), problems: problems.iter().map(Problem::text).collect(), commands });
         }
         let in_sync = found.settings.get("min.insync.replicas").cloned().unwrap_or_default();
-        tracing::info!(topic, replicas, in_sync, brokers = cluster.brokers, "the log's topic is in order");
+        tracing::info!(topic, partitions = found.partitions, replicas, in_sync, brokers = cluster.brokers, "the log's topic is in order");
     }
-    Ok(())
+    let partitions = facts.topics.get(&metrics).map_or(PARTITIONS, |(partitions, _)| partitions.len());
+    Ok(u32::try_from(partitions).unwrap_or(u32::MAX))
 }
 
 /// Replicas a topic should have: as configured, else by the number of brokers.
@@ -103,11 +106,13 @@ fn in_sync_wanted(replicas: usize) -> usize {
     if replicas >= REPLICAS { IN_SYNC } else { 1 }
 }
 
-/// Everything that is wrong with a topic.
-fn problems(found: &Found, replicas_wanted: usize, message_bytes_max: u64) -> Vec<Problem> {
+/// Everything that is wrong with a topic; any number of partitions is right where 0 are wanted.
+fn problems(found: &Found, partitions_wanted: usize, replicas_wanted: usize, message_bytes_max: u64) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if found.partitions != PARTITIONS {
-        problems.push(Problem::Partitions { found: found.partitions });
+    let too_many = found.partitions > PARTITIONS_MAX as usize;
+    if too_many || (partitions_wanted > 0 && found.partitions != partitions_wanted) {
+        let needed = if partitions_wanted > 0 { partitions_wanted } else { PARTITIONS_MAX as usize };
+        problems.push(Problem::Partitions { found: found.partitions, needed });
     }
     if found.replicas < replicas_wanted {
         problems.push(Problem::Replicas { found: found.replicas, needed: replicas_wanted });
@@ -133,7 +138,7 @@ fn problems(found: &Found, replicas_wanted: usize, message_bytes_max: u64) -> Ve
 impl Problem {
     fn text(&self) -> String {
         match self {
-            Self::Partitions { found } => format!("it has {found} partitions and must have {PARTITIONS}"),
+            Self::Partitions { found, needed } => format!("it has {found} partitions and must have {needed}"),
             Self::Replicas { found, needed } => format!("it has {found} replicas and needs {needed}"),
             Self::Setting { name, found, needed } => {
                 let least = if matches!(*name, "max.message.bytes" | "min.insync.replicas") { "at least " } else { "" };
@@ -153,7 +158,7 @@ fn why(name: &str) -> &'static str {
 }
 
 /// Commands of Kafka's own tools that put a topic right.
-fn commands(cluster: &Cluster, topic: &str, broker_ids: &[i32], problems: &[Problem]) -> Vec<String> {
+fn commands(cluster: &Cluster, topic: &str, broker_ids: &[i32], found: &Found, problems: &[Problem]) -> Vec<String> {
     let login = if cluster.config.settings.is_empty() { "" } else { " --command-config CLIENT.properties" };
     let tool = |tool: &str, what: String| format!("{tool} --bootstrap-server {}{login} {what}", cluster.brokers);
     let mut commands = Vec::new();
@@ -161,13 +166,18 @@ fn commands(cluster: &Cluster, topic: &str, broker_ids: &[i32], problems: &[Prob
     for problem in problems {
         match problem {
             Problem::Setting { name, needed, .. } => settings.push(format!("{name}={needed}")),
-            Problem::Partitions { .. } => commands.push(format!(
-                "{}   (loses what it holds; or name another log.topic_prefix)",
+            Problem::Partitions { found, needed } if found < needed => {
+                commands.push(tool("kafka-topics.sh", format!("--alter --topic {topic} --partitions {needed}")));
+            }
+            Problem::Partitions { found, .. } => commands.push(format!(
+                "{}   (loses what it holds; or set log.partitions = {found} if it is that of metrics, or name another log.topic_prefix)",
                 tool("kafka-topics.sh", format!("--delete --topic {topic}"))
             )),
             Problem::Replicas { needed, .. } => {
                 let ids: Vec<String> = broker_ids.iter().take(*needed).map(i32::to_string).collect();
-                let plan = format!("{{\"version\":1,\"partitions\":[{{\"topic\":{topic:?},\"partition\":0,\"replicas\":[{}]}}]}}", ids.join(","));
+                let one = |n| format!("{{\"topic\":{topic:?},\"partition\":{n},\"replicas\":[{}]}}", ids.join(","));
+                let all: Vec<String> = (0..found.partitions).map(one).collect();
+                let plan = format!("{{\"version\":1,\"partitions\":[{}]}}", all.join(","));
                 let command = tool("kafka-reassign-partitions.sh", "--execute --reassignment-json-file PLAN.json".to_owned());
                 commands.push(format!("echo '{plan}' > PLAN.json && {command}"));
             }
@@ -239,11 +249,11 @@ fn options() -> AdminOptions {
 }
 
 /// Makes a topic; that somebody else has just made it is fine.
-async fn make(cluster: &Cluster, topic: &str, replicas: usize) -> Result<(), KafkaLogError> {
+async fn make(cluster: &Cluster, topic: &str, partitions: usize, replicas: usize) -> Result<(), KafkaLogError> {
     let doing = "make the topic";
     let (in_sync, bytes) = (in_sync_wanted(replicas).to_string(), cluster.config.message_bytes_max().to_string());
     let replication = TopicReplication::Fixed(i32::try_from(replicas).unwrap_or(i32::MAX));
-    let new = NewTopic::new(topic, PARTITIONS as i32, replication)
+    let new = NewTopic::new(topic, i32::try_from(partitions).unwrap_or(i32::MAX), replication)
         .set("min.insync.replicas", &in_sync)
         .set("cleanup.policy", "delete")
         .set("retention.ms", "-1")
@@ -259,7 +269,7 @@ async fn make(cluster: &Cluster, topic: &str, replicas: usize) -> Result<(), Kaf
         }
         Some(Err((_, code))) => Err(cluster.error(doing, topic, &KafkaError::AdminOp(code))),
         Some(Ok(_)) | None => {
-            tracing::info!(topic, replicas, in_sync, brokers = cluster.brokers, "made a topic for the log");
+            tracing::info!(topic, partitions, replicas, in_sync, brokers = cluster.brokers, "made a topic for the log");
             Ok(())
         }
     }
