@@ -6,6 +6,7 @@ mod bad_input;
 mod continuous;
 mod deploy;
 mod differential;
+mod faults;
 mod full_disk;
 mod group;
 mod kafka;

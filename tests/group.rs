@@ -2,6 +2,7 @@
 //! another one has its place, wakes, is stopped; what was acknowledged stands once.
 
 use crate::program;
+use afferent_tests::door::Door;
 use afferent_tests::kafka::Kafka;
 use afferent_tests::minio::{self, Minio, Wire};
 use afferent_tests::panes;
@@ -20,7 +21,8 @@ const ROUNDS: usize = 1;
 /// Longest time without an answer after the one that works is gone.
 const GAP_MAX: Duration = Duration::from_secs(60);
 
-fn settings(kafka: &Kafka, minio: &Minio) -> String {
+/// Of processes that share a log of three partitions and a bucket.
+pub(crate) fn settings(kafka: &Kafka, minio: &Minio) -> String {
     format!(
         "[log]\nurl = {:?}\npartitions = 3\n[engine]\ncheckpoint_interval_ms = 500\ntick_ms = 100\n[maintain]\ninterval_s = 1\n[sql]\nrows_max = 100000000\n\
          seconds_max = 60\n{}",
@@ -30,10 +32,10 @@ fn settings(kafka: &Kafka, minio: &Minio) -> String {
 }
 
 /// The processes; each has a folder of its own.
-struct Group(Vec<Server>);
+pub(crate) struct Group(Vec<Server>);
 
 impl Group {
-    fn start(count: usize, folder: &Path, config: &str) -> Self {
+    pub(crate) fn start(count: usize, folder: &Path, config: &str) -> Self {
         let start = |n: usize| {
             let own = folder.join(n.to_string());
             std::fs::create_dir_all(&own).unwrap();
@@ -43,11 +45,19 @@ impl Group {
     }
 
     /// Which one answers readers itself.
-    fn works(&self) -> Option<usize> {
+    pub(crate) fn works(&self) -> Option<usize> {
         (0..self.0.len()).find(|n| self.answers(*n))
     }
 
-    fn answers(&self, n: usize) -> bool {
+    pub(crate) fn server(&mut self, n: usize) -> &mut Server {
+        &mut self.0[n]
+    }
+
+    pub(crate) fn door(&self, n: usize) -> Door {
+        self.0[n].door()
+    }
+
+    pub(crate) fn answers(&self, n: usize) -> bool {
         self.0[n].door().json("/readyz").is_ok_and(|ready| ready["status"] == "ready")
     }
 

@@ -1,6 +1,6 @@
 //! Killed under load, at random and at every named step: what was acknowledged = what is stored = what is counted, in samples, panes and every view.
 
-mod views;
+pub(crate) mod views;
 
 use crate::program;
 use afferent_engine::sim::faults::Dice;

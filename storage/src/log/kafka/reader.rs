@@ -46,6 +46,9 @@ const SETTINGS: [(&str, &str); 14] = [
     ("queued.min.messages", "100000"),
 ];
 
+/// What a consumer at rest may say between two looks.
+const SAID_MAX: usize = 1000;
+
 /// The reader of one partition. Its calls block.
 pub(super) struct Reader {
     cluster: Arc<Cluster>,
@@ -74,6 +77,16 @@ impl Place {
         let rested = self.consumer.take().filter(|consumer| consumer.unassign().is_ok());
         *self = Self { consumer: rested, ..Self::default() };
     }
+
+    /// Takes from a consumer that rests what it has to say of its connections, which it would gather.
+    fn hear(&self) {
+        if let (None, Some(consumer)) = (self.next, &self.consumer) {
+            for _ in 0..SAID_MAX {
+                let Some(Err(error)) = consumer.poll(Duration::ZERO) else { break };
+                tracing::debug!(%error, "a consumer that rests");
+            }
+        }
+    }
 }
 
 /// What a poll gave.
@@ -92,6 +105,10 @@ impl Reader {
 
     /// As [`afferent_engine::log::LogReader::bounds`]. Asks again while a new leader is found.
     pub(super) fn bounds(&self) -> Result<(Position, Position), KafkaLogError> {
+        // Whoever is reading hears what the consumer says.
+        if let Ok(place) = self.place.try_lock() {
+            place.hear();
+        }
         let deadline = Instant::now() + BOUNDS_WAIT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).max(POLL_WAIT);

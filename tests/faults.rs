@@ -1,0 +1,229 @@
+//! Three brokers, a store and three processes, under load: each of them dies, stands still and comes back, alone and together. What was acknowledged
+//! stands once in samples, panes and views; how long nothing new was acknowledged and shown is told by fault. `AFFERENT_ROUNDS` says how many of each,
+//! `AFFERENT_AWAY_S` how long the store stays away.
+
+use crate::group::{Group, settings};
+use crate::torture::views;
+use afferent_tests::kafka::Kafka;
+use afferent_tests::ledger::Key;
+use afferent_tests::minio::{self, Minio, Wire};
+use afferent_tests::sender::{Fleet, long_ago_ms, now_ms};
+use afferent_tests::server::{Server, wait_for};
+use afferent_tests::skip::skip;
+use afferent_tests::{rows, wire};
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const SENDERS: usize = 2;
+const BROKERS: usize = 3;
+const PROCESSES: usize = 3;
+
+/// Of a short run.
+const ROUNDS: u64 = 1;
+const AWAY_S: u64 = 8;
+
+/// Longer than brokers and processes may be silent before another one takes their place (9 s each).
+const STANDSTILL: Duration = Duration::from_secs(14);
+
+/// Longest time until something new is acknowledged and shown.
+const GAP_MAX: Duration = Duration::from_secs(100);
+
+/// Series of a probe: enough for every partition to have some.
+const PROBE_SERIES: i64 = 24;
+
+struct World {
+    kafka: Kafka,
+    minio: Minio,
+    group: Group,
+    away: Duration,
+    /// Event time of the next probe.
+    probe_ms: i64,
+    probes: Vec<(Key, f64)>,
+    gaps: BTreeMap<&'static str, Vec<Duration>>,
+}
+
+/// What can happen.
+const FAULTS: [(&str, fn(&mut World)); 9] = [
+    ("a broker of three is killed", |w| w.broker_is_killed()),
+    ("a broker stands still past its session", |w| w.broker_stands_still()),
+    ("all brokers are killed and started", |w| w.all_brokers_are_killed()),
+    ("the store is killed", |w| w.store_is_away(Minio::kill, Minio::restart)),
+    ("the store stands still", |w| w.store_is_away(Minio::pause, Minio::resume)),
+    ("the process that works is killed", |w| w.worker_is_killed()),
+    ("it stands still past its session, and wakes", |w| w.worker_stands_still()),
+    ("processes leave and come: three, two, one, three", |w| w.processes_leave_and_come()),
+    ("everything is killed and started", |w| w.everything_is_killed()),
+];
+
+impl World {
+    fn server(&mut self, n: usize) -> &mut Server {
+        self.group.server(n)
+    }
+
+    fn works(&self) -> usize {
+        wait_for("one of them to work", || self.group.works().is_some());
+        self.group.works().expect("one works")
+    }
+
+    /// Sends a body over all partitions to the processes but `gone` until one takes it, and waits until one shows it; notes how long after `since`.
+    fn fresh(&mut self, why: &'static str, since: Instant, gone: Option<usize>) {
+        let (time, value) = (self.probe_ms, self.probes.len() as f64);
+        self.probe_ms += 1000;
+        let text = |n: i64| format!("{n:02}");
+        let series = |n: i64| wire::series(&[("__name__", "ledger"), ("instance", "probe"), ("job", "shop"), ("n", &text(n))], &[(time, value)]);
+        let body = wire::body_v1((0..PROBE_SERIES).map(series).collect());
+        let doors: Vec<_> = (0..PROCESSES).filter(|n| Some(*n) != gone).map(|n| self.server(n).door()).collect();
+        let late = || assert!(since.elapsed() < GAP_MAX, "{why}: nothing new after {:?}", since.elapsed());
+        while !doors.iter().any(|door| door.write_v1("probe", &body).is_ok_and(|answer| answer.status < 300)) {
+            late();
+            thread::sleep(Duration::from_millis(50));
+        }
+        let sql = format!("SELECT count(*) FROM metrics.\"ledger\" WHERE instance = 'probe' AND value = {value}");
+        let shown = |group: &Group| {
+            let works = (0..PROCESSES).find(|n| Some(*n) != gone && group.answers(*n))?;
+            rows::one_int(&group.door(works), &sql).ok()
+        };
+        while shown(&self.group) != Some(PROBE_SERIES) {
+            late();
+            thread::sleep(Duration::from_millis(50));
+        }
+        self.gaps.entry(why).or_default().push(since.elapsed());
+        self.probes.extend((0..PROBE_SERIES).map(|n| ((format!("ledger/probe/{}", text(n)), time), value)));
+    }
+
+    fn broker(&self) -> usize {
+        1 + self.probes.len() / PROBE_SERIES as usize % BROKERS
+    }
+
+    fn broker_is_killed(&mut self) {
+        let (number, since) = (self.broker(), Instant::now());
+        self.kafka.kill(number).unwrap();
+        self.fresh(FAULTS[0].0, since, None);
+        self.kafka.restart([number]).unwrap();
+    }
+
+    fn broker_stands_still(&mut self) {
+        let (number, since) = (self.broker(), Instant::now());
+        self.kafka.pause(number).unwrap();
+        self.fresh(FAULTS[1].0, since, None);
+        thread::sleep(STANDSTILL.saturating_sub(since.elapsed()));
+        self.kafka.resume(number).unwrap();
+    }
+
+    fn all_brokers_are_killed(&mut self) {
+        let since = Instant::now();
+        self.kafka.numbers().for_each(|number| self.kafka.kill(number).unwrap());
+        self.kafka.restart(self.kafka.numbers()).unwrap();
+        self.fresh(FAULTS[2].0, since, None);
+    }
+
+    fn store_is_away(&mut self, goes: fn(&Minio) -> anyhow::Result<()>, comes: fn(&Minio) -> anyhow::Result<()>) {
+        let since = Instant::now();
+        goes(&self.minio).unwrap();
+        // What is in memory and in the log stays fresh without it; a statement over stored rows does not.
+        let works = self.works();
+        let told = self.group.door(works);
+        wait_for("the outage to be told", || told.json("/api/v1/freshness").is_ok_and(|report| !report["store"]["away_since"].is_null()));
+        thread::sleep(self.away.saturating_sub(since.elapsed()));
+        let since = Instant::now();
+        comes(&self.minio).unwrap();
+        self.fresh("the store is back", since, None);
+    }
+
+    fn worker_is_killed(&mut self) {
+        let (works, since) = (self.works(), Instant::now());
+        self.server(works).kill().unwrap();
+        self.fresh(FAULTS[5].0, since, Some(works));
+        self.server(works).restart().unwrap();
+    }
+
+    fn worker_stands_still(&mut self) {
+        let (works, since) = (self.works(), Instant::now());
+        self.server(works).signal("STOP").unwrap();
+        self.fresh(FAULTS[6].0, since, Some(works));
+        self.server(works).signal("CONT").unwrap();
+        // It has lost its place, says so and ends.
+        let ended = self.server(works).wait_end(Duration::from_secs(60)).unwrap().expect("the zombie ends");
+        assert_eq!(ended.code(), Some(1), "{}", self.server(works).log());
+        self.server(works).restart().unwrap();
+    }
+
+    fn processes_leave_and_come(&mut self) {
+        let works = self.works();
+        let waits = (works + 1) % PROCESSES;
+        assert!(self.server(waits).stop().unwrap().success());
+        let since = Instant::now();
+        assert!(self.server(works).stop().unwrap().success());
+        let left = (works + 2) % PROCESSES;
+        wait_for("the last one to work", || self.group.answers(left));
+        // The others are gone: only the last one is asked.
+        self.server(waits).spawn().unwrap();
+        self.fresh(FAULTS[7].0, since, Some(works));
+        self.server(works).restart().unwrap();
+        self.server(waits).wait_ready().unwrap();
+    }
+
+    fn everything_is_killed(&mut self) {
+        let since = Instant::now();
+        (0..PROCESSES).for_each(|n| self.server(n).kill().unwrap());
+        self.minio.kill().unwrap();
+        self.kafka.numbers().for_each(|number| self.kafka.kill(number).unwrap());
+        self.kafka.restart(self.kafka.numbers()).unwrap();
+        self.minio.restart().unwrap();
+        (0..PROCESSES).for_each(|n| self.server(n).spawn().unwrap());
+        self.fresh(FAULTS[8].0, since, None);
+        (0..PROCESSES).for_each(|n| self.server(n).wait_ready().unwrap());
+    }
+}
+
+fn from_environment(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+#[test]
+fn what_was_acknowledged_stands_once_whatever_of_it_all_dies_or_stands_still() {
+    let test = "what_was_acknowledged_stands_once_whatever_of_it_all_dies_or_stands_still";
+    let folder = tempfile::tempdir().unwrap();
+    if let Err(reason) = minio::installed() {
+        return skip(test, &format!("{reason:#}"));
+    }
+    let Some(kafka) = Kafka::start_or_skip(test, BROKERS) else { return };
+    let minio = Minio::start(folder.path(), Wire::Plain).unwrap();
+    let group = Group::start(PROCESSES, folder.path(), &settings(&kafka, &minio));
+    let start_ms = long_ago_ms();
+    let away = Duration::from_secs(from_environment("AFFERENT_AWAY_S", AWAY_S));
+    let mut world = World { kafka, minio, group, away, probe_ms: start_ms + 86_400_000, probes: vec![], gaps: BTreeMap::new() };
+    world.works();
+    let seed = now_ms() as u64;
+    eprintln!("seed {seed}");
+    let (fleet, rounds) = (Fleet::new(seed, SENDERS, start_ms), from_environment("AFFERENT_ROUNDS", ROUNDS));
+    let door = world.group.door(0);
+    let mut sent = fleet.send_during(&door, || {
+        for round in 1..=rounds {
+            for (name, fault) in FAULTS {
+                eprintln!("round {round}: {name}");
+                fault(&mut world);
+            }
+        }
+    });
+    sent.samples.acknowledge(world.probes.clone());
+    for (name, gaps) in &mut world.gaps {
+        gaps.sort();
+        let second = |at: usize| gaps[at].as_secs_f64();
+        let (middle, last) = (second(gaps.len() / 2), second(gaps.len() - 1));
+        eprintln!(
+            "{name}, {} times: something new is shown after {:.1} s at least, {middle:.1} s in the middle, {last:.1} s at most",
+            gaps.len(),
+            second(0)
+        );
+    }
+    let works = world.works();
+    for n in (0..PROCESSES).filter(|n| *n != works) {
+        assert!(world.server(n).stop().unwrap().success());
+    }
+    let (stored, panes) = sent.expect_to_last(world.server(works), "after the faults");
+    let rows = views::compare(&world.group.door(works));
+    eprintln!("{stored} samples, {} events, {panes} panes and {rows} rows of views exact", sent.events.len());
+    assert!(stored > 1000 && panes > 50 && rows > 10, "the load was too small to show anything");
+}
