@@ -1,8 +1,10 @@
 //! The folder `deploy/`, checked by the tools that read such files and against the program that they run. Not run in containers: no image can be had here.
 
 mod alerts;
+mod by_hand;
 mod containers;
 mod moved_log;
+mod stack;
 mod tools;
 
 use serde_json::Value;

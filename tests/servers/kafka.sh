@@ -26,8 +26,10 @@ Real Kafka brokers (KRaft, version 4.3.0) on free ports of 127.0.0.1.
   kafka.sh pause DIR N          SIGSTOP
   kafka.sh resume DIR N         SIGCONT
   kafka.sh restart DIR N...     start brokers again that do not run, on their old ports, and wait until they are ready
+  kafka.sh image DIR            one broker in the foreground, as the image apache/kafka makes it of its environment (CLUSTER_ID, KAFKA_*): by the
+                                image's own class, which comes with the jars. Its settings lie in DIR, its data where KAFKA_LOG_DIRS says
   kafka.sh tool NAME ARGS...    one of Kafka's own tools, by its name there: kafka-topics.sh, kafka-configs.sh, kafka-console-producer.sh,
-                                kafka-reassign-partitions.sh
+                                kafka-reassign-partitions.sh, kafka-broker-api-versions.sh
 
 The jars lie in $AFFERENT_SERVERS/kafka-4.3.0 (default: $HOME/.cache/afferent/servers). Needs java 17 and, to install, mvn (Debian:
 openjdk-17-jre-headless and maven). A broker's output is in DIR/N/output, its process id in DIR/N/pid.
@@ -253,6 +255,17 @@ restart() {
     await_ready "$dir" "$@" || { tail -n 20 "$dir"/*/output >&2; fail "a broker ended"; }
 }
 
+# Settings from nothing but the environment: a folder without files stands for the image's defaults, which it uses only where no variable is set.
+image() {
+    local dir=$1
+    install
+    mkdir -p "$dir/default" "$dir/mounted" "$dir/final"
+    java_run 128m kafka.docker.KafkaDockerWrapper setup \
+        --default-configs-dir "$dir/default" --mounted-configs-dir "$dir/mounted" --final-configs-dir "$dir/final"
+    exec java -Xms128m -Xmx320m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$home/log4j2.properties" -cp "$home/libs/*" \
+        kafka.Kafka "$dir/final/server.properties"
+}
+
 tool() {
     local class
     case $1 in
@@ -260,6 +273,7 @@ tool() {
         kafka-configs.sh) class=kafka.admin.ConfigCommand ;;
         kafka-console-producer.sh) class=org.apache.kafka.tools.ConsoleProducer ;;
         kafka-reassign-partitions.sh) class=org.apache.kafka.tools.reassign.ReassignPartitionsCommand ;;
+        kafka-broker-api-versions.sh) class=org.apache.kafka.tools.BrokerApiVersionsCommand ;;
         *) fail "no tool $1; see --help" ;;
     esac
     shift
@@ -279,6 +293,7 @@ case ${1-} in
     pause) want $# 3 && signal STOP "$2" "$3" ;;
     resume) want $# 3 && signal CONT "$2" "$3" ;;
     restart) want $# 3 && restart "${@:2}" ;;
+    image) want $# 2 && image "$2" ;;
     tool) want $# 2 && tool "${@:2}" ;;
     -h | --help | help) usage ;;
     *)

@@ -4,6 +4,7 @@ pub mod door;
 pub mod kafka;
 pub mod ledger;
 pub mod lossy;
+pub mod machine;
 pub mod minio;
 pub mod oracle;
 pub mod panes;
