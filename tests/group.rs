@@ -18,6 +18,9 @@ const SENDERS: usize = 2;
 /// Rounds of a short run; `AFFERENT_ROUNDS` says otherwise.
 const ROUNDS: usize = 1;
 
+/// What one says that has lost its place.
+const LOST: &str = "another process of the group works the log now";
+
 /// Longest time without an answer after the one that works is gone.
 const GAP_MAX: Duration = Duration::from_secs(60);
 
@@ -61,6 +64,24 @@ impl Group {
         self.0[n].door().json("/readyz").is_ok_and(|ready| ready["status"] == "ready")
     }
 
+    /// Starts those again that have ended because they had lost their place, as whatever runs them does; `gone` stays as it is.
+    pub(crate) fn start_again(&mut self, gone: Option<usize>) {
+        for (n, server) in self.0.iter_mut().enumerate().filter(|(n, _)| Some(*n) != gone) {
+            if let Some(status) = server.ended().unwrap() {
+                assert_eq!(status.code(), Some(1), "{}", server.log());
+                eprintln!("process {n} has ended and is started again");
+                server.spawn().unwrap();
+            }
+        }
+    }
+
+    /// Stops one; it may just have lost its place.
+    pub(crate) fn stop(&mut self, n: usize) {
+        let (ended, log) = (self.0[n].stop().unwrap(), self.0[n].log());
+        let told = log.lines().last().unwrap_or_default();
+        assert!(ended.success() || ended.code() == Some(1) && told.contains(LOST), "{ended}: {told}");
+    }
+
     /// Waits until another one than `gone` answers, and says how long it took.
     fn takes_over(&self, gone: usize, since: Instant, why: &str) -> usize {
         loop {
@@ -90,7 +111,7 @@ impl Group {
         let ended = self.0[next].wait_end(Duration::from_secs(60)).unwrap().expect("the zombie ends");
         let log = self.0[next].log();
         assert_eq!(ended.code(), Some(1), "{log}");
-        assert!(log.contains("another process of the group works the log now") || log.contains("was written by pid-"), "{log}");
+        assert!(log.contains(LOST) || log.contains("was written by pid-"), "{log}");
         self.0[next].restart().unwrap();
 
         let since = Instant::now();

@@ -8,12 +8,14 @@ use afferent_engine::time::WallTime;
 use afferent_storage::log::conformance::{self, LogFactory, Ports};
 use afferent_storage::log::kafka::KafkaLog;
 use afferent_storage::log::kafka::config::KafkaLogConfig;
+use afferent_storage::log::kafka::group::Lost;
 use afferent_tests::kafka::Kafka;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
 
 const METRICS: LogName = LogName { topic: Topic::Metrics, partition: 0 };
 
@@ -54,6 +56,24 @@ async fn the_log_on_one_broker_conforms() {
 async fn the_log_on_three_brokers_conforms() {
     let Some(kafka) = Kafka::start_or_skip("the_log_on_three_brokers_conforms", 3) else { return };
     conformance::run(|| OnKafka { config: config(&kafka, &kafka.prefix()) }).await;
+}
+
+/// A request to join that the brokers answered late makes a process take its own name; so does a copied folder of data.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_whose_name_another_took_joins_again_and_has_the_log_when_that_one_is_gone() {
+    let Some(kafka) = Kafka::start_or_skip("a_process_whose_name_another_took_joins_again_and_has_the_log_when_that_one_is_gone", 1) else { return };
+    let log = KafkaLog::open(config(&kafka, &kafka.prefix())).await.unwrap();
+    let mut first = log.join("twin").unwrap();
+    timeout(RECOVERY_WAIT, first.assigned()).await.unwrap().unwrap();
+    let mut second = log.join("twin").unwrap();
+    timeout(RECOVERY_WAIT, second.assigned()).await.unwrap().unwrap();
+    assert_eq!(timeout(RECOVERY_WAIT, first.lost()).await.unwrap(), Lost::Perhaps);
+    // Time to be let in under another name: the log stays where it is.
+    assert!(timeout(Duration::from_secs(4), first.assigned()).await.is_err());
+    tokio::task::spawn_blocking(|| drop(second)).await.unwrap();
+    timeout(RECOVERY_WAIT, first.assigned()).await.unwrap().unwrap();
+    tokio::task::spawn_blocking(|| drop(first)).await.unwrap();
+    log.close().await.unwrap();
 }
 
 /// A record that is told apart from every other by its number.

@@ -110,7 +110,7 @@ fn wrong_settings_of_a_log_on_kafka_name_their_place() {
         assert!(error.starts_with(start) && !error.contains("hunter2"), "{text:?}: {error}");
     }
     let error = error_of(&format!("{KAFKA}[ingest]\nbody_bytes_max = 200000000\n"));
-    assert!(error.contains("ingest.body_bytes_max must be at most"), "{error}");
+    assert!(error.contains("ingest.body_bytes_max, must be at most"), "{error}");
 }
 
 #[test]

@@ -29,6 +29,9 @@ const HEARTBEAT_MS: &str = "2000";
 /// How long the group waits for a process to let go of the log before it goes on without it.
 const LET_GO_WAIT: Duration = Duration::from_secs(8);
 
+/// Pause before a process joins again under another name.
+const REJOIN_PAUSE: Duration = Duration::from_secs(1);
+
 /// Longest sleep in one poll.
 const POLL_WAIT: Duration = Duration::from_millis(100);
 
@@ -84,21 +87,53 @@ impl LetGo {
 
 impl KafkaLog {
     /// Joins the group of the processes that share this log. `instance` names this process across its restarts: one that comes back within
-    /// the session has the log again at once, and one that joins under the same name takes it over.
+    /// the session has the log again at once, and one that joins under the same name takes it over. The one whose name was taken, be it by a
+    /// request of its own that the brokers answered late, joins again under another one.
     ///
     /// # Errors
     /// `Invalid` where the client refuses the settings; what the brokers say is told by [`Membership::assigned`].
     pub fn join(&self, instance: &str) -> Result<Membership> {
-        let cluster = Arc::clone(&self.cluster);
         let (tell, standing) = watch::channel(Standing::default());
         let (let_go, stop) = (Arc::<LetGo>::default(), Arc::<AtomicBool>::default());
+        let names = Names { cluster: Arc::clone(&self.cluster), instance: instance.to_owned(), taken: 0, tell, let_go: Arc::clone(&let_go) };
+        let consumer = names.consumer()?;
+        let (stopped, going) = (Arc::clone(&stop), Arc::clone(&let_go));
+        let run = move || {
+            names.hear(consumer, &stopped);
+            // The one who waits for the work to end has been waited for.
+            going.set(true);
+        };
+        let thread = Builder::new().name("kafka-group".into()).spawn(run);
+        let brokers = self.cluster.brokers.clone();
+        let thread = thread.map_err(|e| KafkaLogError::Other { brokers, doing: "start a thread", reason: e.to_string() })?;
+        Ok(Membership { standing, let_go, stop, thread: Some(thread) })
+    }
+}
+
+/// The names that this process has had in the group, one after the other.
+struct Names {
+    cluster: Arc<Cluster>,
+    instance: String,
+    /// How many of them another member took.
+    taken: usize,
+    tell: watch::Sender<Standing>,
+    let_go: Arc<LetGo>,
+}
+
+impl Names {
+    fn now(&self) -> String {
+        if self.taken == 0 { self.instance.clone() } else { format!("{}-{}", self.instance, self.taken) }
+    }
+
+    /// A client that joins under the name of now.
+    fn consumer(&self) -> Result<BaseConsumer<Member>, KafkaLogError> {
+        let config = &self.cluster.config;
         // Whoever has its one partition works the whole log.
-        let topic = topics::name(&cluster.config, Topic::Events);
-        let context = Member { watcher: cluster.watcher(), topic: topic.clone(), tell, let_go: Arc::clone(&let_go) };
-        let group = format!("{}.workers", cluster.config.topic_prefix);
+        let topic = topics::name(config, Topic::Events);
+        let (group, instance) = (format!("{}.workers", config.topic_prefix), self.now());
         let settings = [
             ("group.id", group.as_str()),
-            ("group.instance.id", instance),
+            ("group.instance.id", instance.as_str()),
             ("session.timeout.ms", SESSION_MS),
             ("heartbeat.interval.ms", HEARTBEAT_MS),
             // Who has the log keeps it when others come.
@@ -108,22 +143,37 @@ impl KafkaLog {
             ("auto.offset.reset", "latest"),
             ("queued.min.messages", "1"),
         ];
-        let consumer: BaseConsumer<Member> = cluster.client_with(&settings, context)?;
-        consumer.subscribe(&[&topic]).map_err(|error| cluster.error("join the group of", &topic, &error))?;
-        let (stopped, going) = (Arc::clone(&stop), Arc::clone(&let_go));
-        let run = move || {
-            while !stopped.load(Ordering::Acquire) {
-                if let Some(Err(error)) = consumer.poll(POLL_WAIT) {
-                    consumer.context().heard(&cluster, &error);
-                }
+        let (tell, let_go) = (self.tell.clone(), Arc::clone(&self.let_go));
+        let context = Member { watcher: self.cluster.watcher(), topic: topic.clone(), tell, let_go, ended: AtomicBool::new(false) };
+        let consumer: BaseConsumer<Member> = self.cluster.client_with(&settings, context)?;
+        consumer.subscribe(&[&topic]).map_err(|error| self.cluster.error("join the group of", &topic, &error))?;
+        Ok(consumer)
+    }
+
+    /// Hears what the group says, until it is to stop or cannot go on.
+    fn hear(mut self, mut consumer: BaseConsumer<Member>, stop: &AtomicBool) {
+        while !stop.load(Ordering::Acquire) {
+            let Some(Err(error)) = consumer.poll(POLL_WAIT) else { continue };
+            let context = consumer.context();
+            context.heard(&self.cluster, &error);
+            if !context.ended.load(Ordering::Acquire) {
+                continue;
             }
-            // Leaving revokes what is assigned, which waits for the worker.
-            going.set(true);
             drop(consumer);
-        };
-        let thread = Builder::new().name("kafka-group".into()).spawn(run);
-        let thread = thread.map_err(|e| KafkaLogError::Other { brokers: group.clone(), doing: "start a thread", reason: e.to_string() })?;
-        Ok(Membership { standing, let_go, stop, thread: Some(thread) })
+            self.taken += 1;
+            tracing::warn!(name = self.now(), "joins the group again under another name");
+            std::thread::sleep(REJOIN_PAUSE);
+            consumer = match self.consumer() {
+                Ok(consumer) => consumer,
+                Err(error) => {
+                    self.tell.send_replace(Standing::Refused(error));
+                    return;
+                }
+            };
+        }
+        // Leaving revokes what is assigned, which waits for the worker.
+        self.let_go.set(true);
+        drop(consumer);
     }
 }
 
@@ -131,7 +181,7 @@ impl Membership {
     /// Returns when this process is to work the log.
     ///
     /// # Errors
-    /// `Unavailable` where the group does not take it: no permission, or another process under the same name.
+    /// `Unavailable` where the group does not take it: no permission.
     ///
     /// # Cancel safety
     /// Safe.
@@ -191,9 +241,22 @@ struct Member {
     topic: String,
     tell: watch::Sender<Standing>,
     let_go: Arc<LetGo>,
+    /// This client can do nothing more.
+    ended: AtomicBool,
 }
 
 impl Member {
+    /// The group may have given the log to another process.
+    fn may_have_lost(&self) {
+        self.tell.send_if_modified(|standing| {
+            let worked = matches!(standing, Standing::Works);
+            if worked {
+                *standing = Standing::Unsure;
+            }
+            worked
+        });
+    }
+
     fn names_us(&self, partitions: &TopicPartitionList) -> bool {
         partitions.find_partition(&self.topic, 0).is_some()
     }
@@ -202,8 +265,13 @@ impl Member {
         use RDKafkaErrorCode as Code;
         let said = cluster.error("join the group of", &self.topic, error);
         match error.rdkafka_error_code() {
-            Some(Code::FencedInstanceId | Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed | Code::Fatal) => {
+            Some(Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed) => {
                 self.tell.send_replace(Standing::Refused(said));
+            }
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
+                tracing::warn!(error = %said, "the client of the group can do nothing more");
+                self.ended.store(true, Ordering::Release);
+                self.may_have_lost();
             }
             // What passes by itself; the group is told again and again by the client.
             _ => tracing::debug!(error = %said, "the group of workers"),
@@ -226,9 +294,9 @@ impl ConsumerContext for Member {
         if let Rebalance::Revoke(partitions) = rebalance
             && self.names_us(partitions)
         {
-            if consumer.assignment_lost() {
+            if consumer.assignment_lost() || self.ended.load(Ordering::Acquire) {
                 tracing::warn!(topic = self.topic, "the group has not been heard of for a while: another process may have the log");
-                self.tell.send_replace(Standing::Unsure);
+                self.may_have_lost();
                 return;
             }
             tracing::info!(topic = self.topic, "the group gives the log to another process");
