@@ -2,7 +2,7 @@
 //! another one has its place, wakes, is stopped; what was acknowledged stands once.
 
 use crate::program;
-use afferent_tests::door::Door;
+use afferent_tests::door::{Answer, Door};
 use afferent_tests::kafka::Kafka;
 use afferent_tests::minio::{self, Minio, Wire};
 use afferent_tests::panes;
@@ -23,6 +23,10 @@ const LOST: &str = "another process of the group works the log now";
 
 /// Longest time without an answer after the one that works is gone.
 const GAP_MAX: Duration = Duration::from_secs(60);
+
+fn statement(door: &Door, text: &str) -> anyhow::Result<Answer> {
+    door.post("/api/v1/sql?format=json", &[("Content-Type", "text/plain")], text.as_bytes())
+}
 
 /// Of processes that share a log of three partitions and a bucket.
 pub(crate) fn settings(kafka: &Kafka, minio: &Minio) -> String {
@@ -97,9 +101,17 @@ impl Group {
 
     /// The one that works goes, in three ways; the first process only takes records in, if it can be helped, because its door is the senders'.
     fn round(&mut self) {
+        let all_answer = || self.0.iter().all(|server| statement(&server.door(), "SELECT 1").is_ok_and(|answer| answer.status == 200));
+        wait_for("all of them to answer", all_answer);
         let works = self.works().expect("one works");
         let since = Instant::now();
         self.0[works].kill().unwrap();
+        // Until another one works, what was published is answered, and it says what is missing.
+        let waits = self.0[(works + 1) % self.0.len()].door();
+        let part = statement(&waits, "SELECT count(*) FROM samples").unwrap();
+        let told = part.header("x-afferent-partial").unwrap_or_default().to_owned();
+        let part = part.json().unwrap();
+        assert!(told.contains(" are missing: the process at ") && part["stats"]["partial"] == told.as_str(), "{told:?}: {part}");
         let next = self.takes_over(works, since, "killed");
         self.0[works].restart().unwrap();
 
@@ -156,8 +168,12 @@ fn of_several_processes_one_works_and_what_was_acknowledged_stands_once() {
     let compared = panes::compare(&works, &SERIES.map(|(metric, _)| metric));
     eprintln!("{stored} samples, {compared} panes exact");
     assert!(stored > 1000 && compared > 50, "the load was too small to show anything");
-    // Readers who ask another one are sent on.
+    // Readers who ask another one have the same from it: files from the store, the rest from the memory of the one that works.
     let asked = group.0.iter().find(|server| server.door().base() != works.base()).unwrap();
+    sent.expect(&asked.door(), "asked of one that waits");
+    assert_eq!(panes::compare(&asked.door(), &SERIES.map(|(metric, _)| metric)), compared);
+    let whole = statement(&asked.door(), "SELECT count(*) FROM samples").unwrap();
+    assert_eq!((whole.status, whole.header("x-afferent-partial")), (200, None));
     let answer = asked.ask(&["sql", "--format", "csv", "SELECT count(*) > 0 AS there FROM samples"]).unwrap();
     assert!(String::from_utf8_lossy(&answer.stdout).contains("true"), "{answer:?}");
 }

@@ -6,6 +6,7 @@ use crate::config::ServerConfig;
 use crate::error::ApiError;
 use crate::metrics::Metric;
 use crate::nearest::ranked;
+use crate::replica::serve as replicas;
 use crate::state::AppState;
 use crate::{backfill, cards, openapi, ops, sql, stats, status};
 use axum::Router;
@@ -45,7 +46,8 @@ pub fn router(state: AppState, ingest: Router) -> Router {
         .route("/metrics", get(ops::metrics))
         .route("/openapi.json", get(openapi::document))
         .with_state(state.clone())
-        .merge(ingest);
+        .merge(ingest)
+        .merge(replicas::router(state.clone()));
     // Freshness is told while the log is replayed, too.
     let fresh = Router::new().route("/api/v1/freshness", get(status::freshness)).with_state(state.clone());
     let answers = cards::router(state.clone()).merge(stats::router(state.clone())).merge(backfill::router(state.clone()));
@@ -53,7 +55,7 @@ pub fn router(state: AppState, ingest: Router) -> Router {
     let answers = answers.layer(from_fn_with_state(state.clone(), works));
     // Statements have a time limit of their own, which may be longer.
     let statements = Router::new().route("/api/v1/sql", get(sql::get).post(sql::post)).with_state(state.clone());
-    let statements = statements.layer(from_fn_with_state(state.clone(), recovered)).layer(from_fn_with_state(state, works));
+    let statements = statements.layer(from_fn_with_state(state, recovered_or_waits));
     let timed = operations.merge(answers).layer(from_fn_with_state(request_max, within_time));
     timed.merge(statements).fallback(not_found).layer(from_fn(every_request))
 }
@@ -96,13 +98,18 @@ async fn recovered(State(state): State<AppState>, request: Request, next: Next) 
     error.hint("GET /readyz says when it is done; writes are taken meanwhile").into_response()
 }
 
+/// Who waits for the log has its rows from elsewhere.
+async fn recovered_or_waits(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
+    if state.standby.waits() { next.run(request).await } else { recovered(State(state), request, next).await }
+}
+
 /// Who waits for the log sends readers on to the process that works it.
 async fn works(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
     if state.standby.waits() { elsewhere(state.standby.works_at().as_deref(), request.uri()) } else { next.run(request).await }
 }
 
 /// Sends a reader, method and body included, to the process that works.
-fn elsewhere(works_at: Option<&str>, uri: &Uri) -> Response<Body> {
+pub(crate) fn elsewhere(works_at: Option<&str>, uri: &Uri) -> Response<Body> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let location = works_at.and_then(|address| HeaderValue::try_from(format!("{}{path}", address.trim_end_matches('/'))).ok());
     let Some(location) = location else {

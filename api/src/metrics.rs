@@ -25,6 +25,8 @@ pub enum Metric {
     Ready,
     /// 1 while another process of the group works the log and this one waits.
     Standby,
+    /// Statements answered without the rows in memory of the process that works.
+    PartialAnswers,
     /// Milliseconds between now and the oldest sample that waits to be repaired.
     RepairOldestLag,
     /// Rounds of repair.
@@ -73,6 +75,7 @@ impl Metric {
             Self::RequestsInFlight => "afferent_api_requests_in_flight",
             Self::Ready => "afferent_api_ready",
             Self::Standby => "afferent_api_standby",
+            Self::PartialAnswers => "afferent_api_partial_answers_total",
             Self::RepairOldestLag => "afferent_api_repair_oldest_lag_ms",
             Self::RepairRounds => "afferent_api_repair_rounds_total",
             Self::BackfillsRunning => "afferent_api_backfills_running",
@@ -107,6 +110,7 @@ pub fn descriptions() -> Vec<(&'static str, &'static str)> {
         (Metric::RequestsInFlight.name(), "Requests being worked on."),
         (Metric::Ready.name(), "1 once this process answers completely, else 0."),
         (Metric::Standby.name(), "1 while another process of the group works the log and this one waits, else 0."),
+        (Metric::PartialAnswers.name(), "Statements answered in part, because the process that works the log did not answer."),
         (
             Metric::RepairOldestLag.name(),
             "Milliseconds between now and the event time of the oldest sample that waits to be repaired; 0 where none waits.",

@@ -6,10 +6,14 @@ mod encode;
 pub mod format;
 
 use crate::error::{ApiError, ApiResult};
+use crate::http::elsewhere;
+use crate::metrics::Metric;
 use crate::nearest::nearest;
+use crate::replica::{Missing, Reading};
 use crate::state::AppState;
 use crate::views;
 use afferent_engine::status::Status;
+use afferent_queries::session::Answer;
 use afferent_queries::statement::view_statement;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
@@ -23,6 +27,7 @@ use futures::future::ready;
 use futures::stream;
 use serde::Deserialize;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Bytes of a request body: a statement and its JSON dress.
@@ -39,6 +44,9 @@ const WATERMARK: HeaderName = HeaderName::from_static("x-afferent-watermark");
 
 /// The newest published epoch.
 const EPOCH: HeaderName = HeaderName::from_static("x-afferent-epoch");
+
+/// What an answer lacks, and why.
+const PARTIAL: HeaderName = HeaderName::from_static("x-afferent-partial");
 
 /// Parameters of the path.
 const PARAMETERS: [&str; 2] = ["query", "format"];
@@ -158,17 +166,63 @@ async fn answer(state: &AppState, question: Question, head: &Parts, started: Ins
     let statement = question.query.filter(|q| !q.trim().is_empty()).ok_or_else(|| {
         ApiError::invalid("no statement").hint("POST it as text/plain, as JSON {\"query\": \"SELECT ...\"}, or as ?query=SELECT%20...")
     })?;
-    let (schema, status, batches) = match view_statement(&statement)? {
+    let view_statement = view_statement(&statement)?;
+    if state.standby.waits() {
+        return match view_statement {
+            Some(_) => Ok(elsewhere(state.standby.works_at().as_deref(), &head.uri)),
+            None => answer_waiting(state, &statement, head, format, started).await,
+        };
+    }
+    match view_statement {
         Some(statement) => {
             let rows = views::answer(state, head, statement).await?;
-            (rows.schema(), Status::clone(&state.live.view().status), stream::once(ready(Ok(rows))).boxed())
+            let status = Status::clone(&state.live.view().status);
+            let rows = Rows { schema: rows.schema(), batches: stream::once(ready(Ok(rows))).boxed(), stats: stats(&status), started };
+            respond(rows, &status, format).await
         }
-        None => {
-            let answer = state.sql.query(&statement).await?;
-            (answer.schema(), answer.status().clone(), answer.map(|batch| batch.map_err(ApiError::from)).boxed())
+        None => respond_with(state.sql.query(&statement).await?, None, format, started).await,
+    }
+}
+
+/// Answers from the files of the store and from what the process that works has in memory; without that one, in part.
+async fn answer_waiting(state: &AppState, statement: &str, head: &Parts, format: Format, started: Instant) -> ApiResult {
+    let works_at = state.standby.works_at();
+    for last in [false, true] {
+        match state.replica.read(works_at.as_deref()).await {
+            None => break,
+            Some(Reading::Part(view, missing)) => {
+                let answer = state.sql.query_over(view, statement).await?;
+                metrics::counter!(Metric::PartialAnswers.name()).increment(1);
+                return respond_with(answer, Some(&missing), format, started).await;
+            }
+            Some(Reading::Whole(whole)) => match state.sql.query_over(Arc::clone(&whole.view), statement).await {
+                Ok(answer) => return respond_with(answer, None, format, started).await,
+                Err(_) if whole.is_too_large() => break,
+                // It went away meanwhile, or did not keep the state: once more from the start.
+                Err(_) if whole.has_failed() && !last => {}
+                Err(error) => return Err(error.into()),
+            },
         }
-    };
-    let mut response = body::respond(Rows { schema, batches, stats: stats(&status), started }, format).await?;
+    }
+    Ok(elsewhere(works_at.as_deref(), &head.uri))
+}
+
+async fn respond_with(answer: Answer, missing: Option<&Missing>, format: Format, started: Instant) -> ApiResult {
+    let (schema, status) = (answer.schema(), answer.status().clone());
+    let mut stats = stats(&status);
+    if let Some(missing) = missing {
+        stats.insert("partial".to_owned(), json!(missing.to_string()));
+    }
+    let batches = answer.map(|batch| batch.map_err(ApiError::from)).boxed();
+    let mut response = respond(Rows { schema, batches, stats, started }, &status, format).await?;
+    if let Some(missing) = missing.and_then(|missing| HeaderValue::try_from(missing.to_string()).ok()) {
+        response.headers_mut().insert(PARTIAL, missing);
+    }
+    Ok(response)
+}
+
+async fn respond(rows: Rows, status: &Status, format: Format) -> ApiResult {
+    let mut response = body::respond(rows, format).await?;
     if let Some(watermark) = status.watermark.and_then(|w| HeaderValue::from_str(&w.to_string()).ok()) {
         response.headers_mut().insert(WATERMARK, watermark);
     }

@@ -1,6 +1,8 @@
 //! What every handler can reach. Cheap to clone; nothing here does work.
 
 use crate::config::Config;
+use crate::replica::Replica;
+use crate::replica::serve::Reads;
 use crate::standby::Standby;
 use crate::views::files::ViewFiles;
 use afferent_engine::clock::Clock;
@@ -36,6 +38,10 @@ pub struct AppState {
     pub metrics: PrometheusHandle,
     /// Whether this process works the log, or which other one does.
     pub standby: Arc<Standby>,
+    /// What the process that works shows, while this one waits.
+    pub replica: Arc<Replica>,
+    /// States that waiting processes read of this one.
+    pub reads: Arc<Reads>,
     /// When this process started.
     pub started_at: WallTime,
 }

@@ -46,6 +46,9 @@ use work::Work;
 /// Time between two rounds in which histograms are folded, so that they do not grow while nobody scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// Time between two looks at what the process that works has published.
+const REPLICA_EVERY: Duration = Duration::from_secs(1);
+
 /// A running server. Dropping it leaves everything as it is, which is safe; [`Server::stop`] is the graceful way.
 pub struct Server {
     address: SocketAddr,
@@ -67,6 +70,7 @@ enum Part {
     Engine,
     Maintainer,
     Upkeep,
+    Replica,
     ViewFiles,
 }
 
@@ -191,6 +195,8 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
         config: config_now,
         metrics: metrics_now,
         standby: standby.clone(),
+        replica: Arc::default(),
+        reads: Arc::default(),
         started_at,
     };
 
@@ -199,6 +205,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     parts.spawn(run_engine(work, standby));
     parts.spawn(run_maintainer(maintainer, state.live.clone(), inner.clone()));
     parts.spawn(run_upkeep(metrics, inner.clone()));
+    parts.spawn(run_replica(state.clone(), inner.clone()));
     if let Some(follower) = follower {
         parts.spawn(run_follower(follower, inner.clone()));
     }
@@ -234,6 +241,19 @@ async fn run_upkeep(metrics: PrometheusHandle, stop: CancellationToken) -> Ended
         tokio::select! {
             () = stop.cancelled() => return (Part::Upkeep, Ok(())),
             () = tokio::time::sleep(UPKEEP_EVERY) => metrics.run_upkeep(),
+        }
+    }
+}
+
+/// While this process waits, it keeps up with what the one that works has published: that is what it can answer from when that one is gone.
+async fn run_replica(state: AppState, stop: CancellationToken) -> Ended {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return (Part::Replica, Ok(())),
+            () = tokio::time::sleep(REPLICA_EVERY) => {}
+        }
+        if let Some(works_at) = state.standby.works_at() {
+            drop(state.replica.read(Some(&works_at)).await);
         }
     }
 }

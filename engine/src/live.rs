@@ -1,5 +1,6 @@
 //! What readers see: the published files of each table and, after them, the rows still in memory, swapped together so that no row is seen twice.
 
+use crate::error::Result;
 use crate::schema::TableName;
 use crate::status::Status;
 use crate::table::TableFiles;
@@ -10,7 +11,7 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What a reader wants of the rows in memory; both parts only spare work, readers filter again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LiveFilter {
     /// Only this metric.
     pub metric: Option<String>,
@@ -20,13 +21,16 @@ pub struct LiveFilter {
 
 /// Rows in memory of one table.
 pub trait LiveRows: Send + Sync {
-    /// The rows, with the table's columns (without `date`).
-    fn scan(&self, filter: &LiveFilter) -> Vec<RecordBatch>;
+    /// The rows, with the table's columns (without `date`). Blocks where they lie in another process.
+    ///
+    /// # Errors
+    /// `Unavailable` where that one does not give them.
+    fn scan(&self, filter: &LiveFilter) -> Result<Vec<RecordBatch>>;
 }
 
 impl LiveRows for Vec<RecordBatch> {
-    fn scan(&self, _filter: &LiveFilter) -> Vec<RecordBatch> {
-        self.clone()
+    fn scan(&self, _filter: &LiveFilter) -> Result<Vec<RecordBatch>> {
+        Ok(self.clone())
     }
 }
 

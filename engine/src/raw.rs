@@ -1,5 +1,6 @@
 //! Accepted raw rows that no table has yet: appended in arrival order, read by queries as they are, sorted once when an epoch is written.
 
+use crate::error::Result;
 use crate::live::{LiveFilter, LiveRows};
 use crate::registry::{Directory, MetricInfo};
 use crate::sample::STALE_NAN_BITS;
@@ -121,7 +122,7 @@ pub struct LiveSamples {
 }
 
 impl LiveRows for LiveSamples {
-    fn scan(&self, filter: &LiveFilter) -> Vec<RecordBatch> {
+    fn scan(&self, filter: &LiveFilter) -> Result<Vec<RecordBatch>> {
         let wanted = filter.metric.as_deref().map(|metric| self.series_of(metric));
         let millis = filter.micros.as_ref().map(|r| r.start.div_euclid(1000)..r.end.saturating_add(999).div_euclid(1000));
         let mut out = vec![];
@@ -135,7 +136,7 @@ impl LiveRows for LiveSamples {
                 out.extend(to_batch(&self.names, &self.directory, rows).filter(|b| b.num_rows() > 0));
             }
         }
-        out
+        Ok(out)
     }
 }
 

@@ -106,21 +106,36 @@ impl SqlEngine {
     /// # Cancel safety
     /// Dropping the future, or later the answer, ends the query.
     pub async fn query(&self, sql: &str) -> Result<Answer> {
+        self.answer(sql, || self.shared.live.view()).await
+    }
+
+    /// The same over this state of all tables.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::query`].
+    pub async fn query_over(&self, view: Arc<ReadView>, sql: &str) -> Result<Answer> {
+        self.answer(sql, || view).await
+    }
+
+    async fn answer(&self, sql: &str, view: impl FnOnce() -> Arc<ReadView>) -> Result<Answer> {
         metrics::counter!(Metric::StatementsIn.name()).increment(1);
-        let answer = self.start(sql).await;
+        let answer = self.start(sql, view).await;
         if let Err(error) = &answer {
             answer::count_failure(error);
         }
         answer
     }
 
-    async fn start(&self, sql: &str) -> Result<Answer> {
+    async fn start(&self, sql: &str, view: impl FnOnce() -> Arc<ReadView>) -> Result<Answer> {
         let statement = sandbox::check(sql)?;
         let limits = &self.shared.limits;
         let busy = || Error::Busy { value: limits.concurrent_max };
         let slot = timeout(Duration::from_millis(SLOT_WAIT_MS), Arc::clone(&self.slots).acquire_owned()).await;
         let slot = slot.map_err(|_| busy())?.map_err(|_| busy())?;
-        let view = self.shared.live.view();
+        let view = view();
         let (sender, mut answer) = answer::channel(Arc::clone(&view.status), limits);
         let deadline = Instant::now() + Duration::from_secs(limits.seconds_max);
         let Some(pool) = &self.pool.0 else {

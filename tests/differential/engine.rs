@@ -345,7 +345,7 @@ impl World {
     pub(super) fn table(&self, live: &Live, name: &str) -> Vec<RecordBatch> {
         let (view, name) = (live.view(), TableName::new(name));
         let mut rows = view.files.get(&name).map(|f| self.tables.rows(f)).unwrap_or_default();
-        rows.extend(view.live.get(&name).map(|l| l.scan(&LiveFilter::default())).unwrap_or_default());
+        rows.extend(view.live.get(&name).map(|l| l.scan(&LiveFilter::default()).unwrap()).unwrap_or_default());
         rows
     }
 }

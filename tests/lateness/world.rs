@@ -238,7 +238,7 @@ impl World {
     fn table(&self, name: &TableName) -> Vec<RecordBatch> {
         let view = self.live.view();
         let mut rows = view.files.get(name).map(|f| self.tables.rows(f)).unwrap_or_default();
-        rows.extend(view.live.get(name).map(|l| l.scan(&LiveFilter::default())).unwrap_or_default());
+        rows.extend(view.live.get(name).map(|l| l.scan(&LiveFilter::default()).unwrap()).unwrap_or_default());
         rows
     }
 

@@ -203,7 +203,7 @@ async fn all_rows(world: &World, live: &Live) -> (Vec<RawRow>, Vec<PaneValues>) 
     let rows = |name: &str| {
         let table = TableName::new(name);
         let mut rows = view.files.get(&table).map(|f| world.tables.rows(f)).unwrap_or_default();
-        rows.extend(view.live.get(&table).map(|l| l.scan(&LiveFilter::default())).unwrap_or_default());
+        rows.extend(view.live.get(&table).map(|l| l.scan(&LiveFilter::default()).unwrap()).unwrap_or_default());
         rows
     };
     (raw_rows(&rows(schema::SAMPLES)), pane_rows(&rows(schema::ROLLUP_1M)))

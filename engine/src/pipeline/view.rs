@@ -2,6 +2,7 @@
 
 use super::Pipeline;
 use crate::cell::Cell;
+use crate::error::Result;
 use crate::live::{LiveFilter, LiveRows, ReadView, ViewInfo};
 use crate::panes::Panes;
 use crate::raw::{LiveSamples, metric_names};
@@ -51,11 +52,11 @@ struct LivePanes {
 }
 
 impl LiveRows for LivePanes {
-    fn scan(&self, filter: &LiveFilter) -> Vec<RecordBatch> {
+    fn scan(&self, filter: &LiveFilter) -> Result<Vec<RecordBatch>> {
         let metric = match &filter.metric {
             Some(name) => match self.metrics.iter().position(|m| m.name.as_ref() == name) {
                 Some(index) => Some(index as u32),
-                None => return vec![],
+                None => return Ok(vec![]),
             },
             None => None,
         };
@@ -67,7 +68,7 @@ impl LiveRows for LivePanes {
         let finals = self.finals.iter().flat_map(|rows| rows.iter().copied());
         let rows: Vec<PaneRow> = finals.chain(self.open.iter().flat_map(|p| p.rows())).filter(wanted).collect();
         let batches = rows.chunks(crate::raw::BATCH_ROWS).map(|rows| rows::rollup(rows, &self.directory, &self.metrics));
-        batches.filter_map(|b| b.inspect_err(|error| tracing::error!(%error, "live pane rows")).ok()).collect()
+        batches.collect()
     }
 }
 
@@ -79,9 +80,9 @@ struct LiveSeries {
 }
 
 impl LiveRows for LiveSeries {
-    fn scan(&self, _filter: &LiveFilter) -> Vec<RecordBatch> {
-        let fresh = rows::series(&self.rows, &self.metrics).inspect_err(|error| tracing::error!(%error, "live series rows")).ok();
-        self.in_flight.iter().cloned().chain(fresh.filter(|b| b.num_rows() > 0)).collect()
+    fn scan(&self, _filter: &LiveFilter) -> Result<Vec<RecordBatch>> {
+        let fresh = Some(rows::series(&self.rows, &self.metrics)?).filter(|b| b.num_rows() > 0);
+        Ok(self.in_flight.iter().cloned().chain(fresh).collect())
     }
 }
 

@@ -47,10 +47,10 @@ proptest! {
         let chunks = buffer.take();
         prop_assert_eq!(held, want.len());
         let live = LiveSamples { chunks: chunks.clone(), directory: registry.directory(), names: metric_names(registry.metrics()) };
-        prop_assert_eq!(rows(&live.scan(&LiveFilter::default())), want.clone());
+        prop_assert_eq!(rows(&live.scan(&LiveFilter::default()).unwrap()), want.clone());
         let some = LiveFilter { metric: Some("m1".into()), micros: Some(10_000..20_001) };
         let filtered: Vec<_> = want.iter().filter(|r| r.0 == "m1" && (10_000..20_001).contains(&r.2)).cloned().collect();
-        prop_assert_eq!(rows(&live.scan(&some)), filtered);
+        prop_assert_eq!(rows(&live.scan(&some).unwrap()), filtered);
         let sorted: Vec<_> = SortedSamples::new(chunks, registry.directory(), registry.metrics()).collect();
         want.sort_by(|a, b| (&a.0, a.1, a.2).cmp(&(&b.0, b.1, b.2)));
         prop_assert_eq!(rows(&sorted), want);

@@ -176,7 +176,7 @@ impl TableProvider for Stored {
 
 fn engine_with(limits: SqlLimits) -> SqlEngine {
     let tables: TableSource = Arc::new(|def, view| {
-        let rows = view.live.get(&def.name).map(|l| l.scan(&LiveFilter::default())).unwrap_or_default();
+        let rows = view.live.get(&def.name).map(|l| l.scan(&LiveFilter::default()).unwrap()).unwrap_or_default();
         Arc::new(Stored { schema: Arc::clone(&def.schema), rows })
     });
     SqlEngine::new(&dimensions(), live(), tables, limits).unwrap()

@@ -73,7 +73,7 @@ impl LakeTable {
         // Collecting the rows may take milliseconds, which the async threads do not have.
         let asked = filter.clone();
         let rows = tokio::task::spawn_blocking(move || live.scan(&asked)).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let rows = Arc::new(rows);
+        let rows = Arc::new(rows.map_err(|e| DataFusionError::External(Box::new(e)))?);
         *taken = Some((filter, rows.clone()));
         Ok(rows)
     }
