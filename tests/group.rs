@@ -177,3 +177,42 @@ fn of_several_processes_one_works_and_what_was_acknowledged_stands_once() {
     let answer = asked.ask(&["sql", "--format", "csv", "SELECT count(*) > 0 AS there FROM samples"]).unwrap();
     assert!(String::from_utf8_lossy(&answer.stdout).contains("true"), "{answer:?}");
 }
+
+/// One takes records in, one works, one answers; each says what it does not do.
+#[test]
+fn three_processes_with_one_role_each_do_what_one_does() {
+    let test = "three_processes_with_one_role_each_do_what_one_does";
+    let folder = tempfile::tempdir().unwrap();
+    if let Err(reason) = minio::installed() {
+        return skip(test, &format!("{reason:#}"));
+    }
+    let Some(kafka) = Kafka::start_or_skip(test, 1) else { return };
+    let minio = Minio::start(folder.path(), Wire::Plain).unwrap();
+    let start = |role: &str| {
+        let own = folder.path().join(role);
+        std::fs::create_dir_all(&own).unwrap();
+        let mut server = Server::prepared(program(), &own, &settings(&kafka, &minio), &["--roles", role]).unwrap();
+        server.spawn().unwrap();
+        server.wait_ready().unwrap();
+        server
+    };
+    let (mut work, mut intake, mut query) = (start("work"), start("intake"), start("query"));
+    let seed = now_ms() as u64;
+    eprintln!("seed {seed}");
+    let sent = Fleet::new(seed, SENDERS, long_ago_ms()).send_during(&intake.door(), || std::thread::sleep(Duration::from_secs(3)));
+    let stored = sent.expect(&query.door(), "asked of the one that answers");
+    assert!(stored > 500, "the load was too small to show anything: {stored}");
+    let cards = query.door().json("/api/v1/cards").unwrap();
+    assert!(cards["cards"].as_array().is_some_and(|cards| !cards.is_empty()), "{cards}");
+    for (server, without) in [(&work, "server.roles is without query"), (&intake, "server.roles is without query")] {
+        let answer = statement(&server.door(), "SELECT 1").unwrap();
+        assert!(answer.status == 503 && answer.text().contains(without), "{}", answer.text());
+    }
+    for server in [&work, &query] {
+        let answer = server.door().write_v1("nobody", b"nothing").unwrap();
+        assert!(answer.status == 503 && answer.text().contains("server.roles is without intake"), "{}", answer.text());
+    }
+    for server in [&mut query, &mut intake, &mut work] {
+        assert!(server.stop().unwrap().success());
+    }
+}

@@ -108,6 +108,9 @@ pub struct ServeArgs {
     /// Where tables and checkpoints lie: a folder, or s3://BUCKET/PREFIX (see [store] in the configuration) [default: under the data folder]
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
+    /// What this process does where several share a log and a bucket: of intake, work, query [default: all three]
+    #[arg(long, value_name = "ROLES")]
+    pub roles: Option<String>,
 }
 
 /// Which server, and as whom.

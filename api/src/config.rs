@@ -3,10 +3,12 @@
 mod document;
 mod error;
 mod log;
+mod roles;
 
 pub use document::{DEFAULT_TOML, Document, Origin};
 pub use error::ConfigError;
 pub use log::LogConfig;
+pub use roles::Roles;
 
 use afferent_engine::config::EngineConfig;
 use afferent_ingest::config::{IngestConfig, Secret};
@@ -71,6 +73,8 @@ pub struct ServerConfig {
     pub stop_wait: Duration,
     /// Where other processes of the group send their readers to this one.
     pub advertise: Option<String>,
+    /// What this process does.
+    pub roles: Roles,
     /// What a caller must show who defines views; `None`: only callers on this machine may.
     pub view_token: Option<Secret>,
 }
@@ -137,6 +141,7 @@ struct RawServer {
     stop_wait_s: i64,
     view_token: String,
     advertise: String,
+    roles: String,
 }
 
 #[derive(Deserialize)]
@@ -190,11 +195,12 @@ impl Config {
         check.by_crate("engine", engine.validate())?;
         let data: RawData = check.section("data")?;
         let data_dir = check.folder("data.dir", &data.dir)?;
+        let (log, store) = (check.log(&data_dir, ingest.body_bytes_max as u64)?, check.store(&data_dir)?);
         Ok(Self {
-            server: check.server(&sql)?,
+            server: check.server(&sql, &log, &store)?,
             telemetry: check.telemetry()?,
-            log: check.log(&data_dir, ingest.body_bytes_max as u64)?,
-            store: check.store(&data_dir)?,
+            log,
+            store,
             data_dir,
             ingest,
             engine,
@@ -248,7 +254,7 @@ impl Check<'_> {
         Err(self.wrong(key, format!("{value} is out of range, it must lie in {} to {}", range.start(), range.end())))
     }
 
-    fn server(&self, sql: &SqlLimits) -> Result<ServerConfig, ConfigError> {
+    fn server(&self, sql: &SqlLimits, log: &LogConfig, store: &StorePlace) -> Result<ServerConfig, ConfigError> {
         let raw: RawServer = self.section("server")?;
         let listen = raw.listen.replace("localhost:", "127.0.0.1:").parse().map_err(|_| {
             self.wrong("server.listen", format!("{:?} is not ADDRESS:PORT; examples: 127.0.0.1:9600, 0.0.0.0:9600, [::1]:9600", raw.listen))
@@ -266,6 +272,7 @@ impl Check<'_> {
             request_max: Duration::from_secs(self.range("server.request_s_max", raw.request_s_max, 1..=600)?),
             stop_wait: Duration::from_secs(self.range("server.stop_wait_s", raw.stop_wait_s, 1..=600)?),
             advertise: self.advertise(raw.advertise, listen)?,
+            roles: self.roles(&raw.roles, log, store)?,
             view_token: Some(raw.view_token).filter(|token| !token.is_empty()).map(Secret::new),
         })
     }

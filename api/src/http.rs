@@ -2,11 +2,11 @@
 
 mod listener;
 
-use crate::config::ServerConfig;
+use crate::config::{Roles, ServerConfig};
 use crate::error::ApiError;
 use crate::metrics::Metric;
 use crate::nearest::ranked;
-use crate::replica::serve as replicas;
+use crate::replica::{Reading, serve as replicas};
 use crate::state::AppState;
 use crate::{backfill, cards, openapi, ops, sql, stats, status};
 use axum::Router;
@@ -16,7 +16,7 @@ use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::serve::ListenerExt as _;
 use futures::FutureExt as _;
 use listener::LimitedListener;
@@ -24,11 +24,12 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 /// Names a request in answers and logs; a sender's own value is kept.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -50,14 +51,29 @@ pub fn router(state: AppState, ingest: Router) -> Router {
         .merge(replicas::router(state.clone()));
     // Freshness is told while the log is replayed, too.
     let fresh = Router::new().route("/api/v1/freshness", get(status::freshness)).with_state(state.clone());
-    let answers = cards::router(state.clone()).merge(stats::router(state.clone())).merge(backfill::router(state.clone()));
-    let answers = answers.layer(from_fn_with_state(state.clone(), recovered)).merge(fresh);
-    let answers = answers.layer(from_fn_with_state(state.clone(), works));
+    let shown = shown(state.clone()).layer(from_fn_with_state(state.clone(), recovered));
+    let shown = shown.layer(from_fn_with_state(state.clone(), shown_elsewhere)).layer(from_fn_with_state(state.config.server.roles, shows));
+    let answers = backfill::router(state.clone()).layer(from_fn_with_state(state.clone(), recovered)).merge(fresh);
+    let answers = answers.layer(from_fn_with_state(state.clone(), works)).merge(shown);
     // Statements have a time limit of their own, which may be longer.
     let statements = Router::new().route("/api/v1/sql", get(sql::get).post(sql::post)).with_state(state.clone());
     let statements = statements.layer(from_fn_with_state(state, recovered_or_waits));
     let timed = operations.merge(answers).layer(from_fn_with_state(request_max, within_time));
     timed.merge(statements).fallback(not_found).layer(from_fn(every_request))
+}
+
+/// In place of the receivers, where a process takes nothing in: senders keep what they have and find another door.
+pub fn no_receivers() -> Router {
+    async fn refused() -> ApiError {
+        let error = ApiError::unavailable("this process takes no records in: server.roles is without intake");
+        error.hint("send to a process whose server.roles has intake; nothing is lost meanwhile")
+    }
+    Router::new().route("/api/v1/write", any(refused)).route("/api/v1/webhooks/{name}", any(refused))
+}
+
+/// What is shown of one state of all tables: cards and statistics.
+fn shown(state: AppState) -> Router {
+    cards::router(state.clone()).merge(stats::router(state))
 }
 
 /// Serves until `stop` is cancelled, then finishes what is in flight for up to `stop_wait`.
@@ -101,6 +117,33 @@ async fn recovered(State(state): State<AppState>, request: Request, next: Next) 
 /// Who waits for the log has its rows from elsewhere.
 async fn recovered_or_waits(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
     if state.standby.waits() { next.run(request).await } else { recovered(State(state), request, next).await }
+}
+
+/// Who answers no readers says so.
+async fn shows(State(roles): State<Roles>, request: Request, next: Next) -> Response<Body> {
+    if roles.query { next.run(request).await } else { no_readers().into_response() }
+}
+
+/// The answer of a process that has no readers.
+pub(crate) fn no_readers() -> ApiError {
+    let error = ApiError::unavailable("this process answers no readers: server.roles is without query");
+    error.hint("ask a process whose server.roles has query")
+}
+
+/// Who waits for the log shows what the process that works has, files from the store and the rest from its memory. Never only a part: a card could not
+/// say so.
+async fn shown_elsewhere(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
+    if !state.standby.waits() {
+        return next.run(request).await;
+    }
+    let (works_at, uri) = (state.standby.works_at(), request.uri().clone());
+    if let Some(Reading::Whole(whole)) = state.replica.read(works_at.as_deref()).await {
+        let Ok(answer) = shown(state.over(Arc::clone(&whole.view))).oneshot(request).await;
+        if !whole.has_failed() && !whole.is_too_large() {
+            return answer;
+        }
+    }
+    elsewhere(works_at.as_deref(), &uri)
 }
 
 /// Who waits for the log sends readers on to the process that works it.

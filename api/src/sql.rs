@@ -6,7 +6,7 @@ mod encode;
 pub mod format;
 
 use crate::error::{ApiError, ApiResult};
-use crate::http::elsewhere;
+use crate::http::{elsewhere, no_readers};
 use crate::metrics::Metric;
 use crate::nearest::nearest;
 use crate::replica::{Missing, Reading};
@@ -167,6 +167,9 @@ async fn answer(state: &AppState, question: Question, head: &Parts, started: Ins
         ApiError::invalid("no statement").hint("POST it as text/plain, as JSON {\"query\": \"SELECT ...\"}, or as ?query=SELECT%20...")
     })?;
     let view_statement = view_statement(&statement)?;
+    if view_statement.is_none() && !state.config.server.roles.query {
+        return Err(no_readers());
+    }
     if state.standby.waits() {
         return match view_statement {
             Some(_) => Ok(elsewhere(state.standby.works_at().as_deref(), &head.uri)),
@@ -191,11 +194,11 @@ async fn answer_waiting(state: &AppState, statement: &str, head: &Parts, format:
         match state.replica.read(works_at.as_deref()).await {
             None => break,
             Some(Reading::Part(view, missing)) => {
-                let answer = state.sql.query_over(view, statement).await?;
+                let answer = state.over(view).sql.query(statement).await?;
                 metrics::counter!(Metric::PartialAnswers.name()).increment(1);
                 return respond_with(answer, Some(&missing), format, started).await;
             }
-            Some(Reading::Whole(whole)) => match state.sql.query_over(Arc::clone(&whole.view), statement).await {
+            Some(Reading::Whole(whole)) => match state.over(Arc::clone(&whole.view)).sql.query(statement).await {
                 Ok(answer) => return respond_with(answer, None, format, started).await,
                 Err(_) if whole.is_too_large() => break,
                 // It went away meanwhile, or did not keep the state: once more from the start.

@@ -7,7 +7,7 @@ use crate::standby::Standby;
 use crate::views::files::ViewFiles;
 use afferent_engine::clock::Clock;
 use afferent_engine::control::Control;
-use afferent_engine::live::Live;
+use afferent_engine::live::{Live, ReadView};
 use afferent_engine::time::WallTime;
 use afferent_queries::dimensions::Dimensions;
 use afferent_queries::plan::Statements;
@@ -44,4 +44,13 @@ pub struct AppState {
     pub reads: Arc<Reads>,
     /// When this process started.
     pub started_at: WallTime,
+}
+
+impl AppState {
+    /// The same over another state of all tables.
+    #[must_use]
+    pub fn over(&self, view: Arc<ReadView>) -> Self {
+        let live = Arc::new(Live::from(view));
+        Self { sql: Arc::new(self.sql.over(live.clone())), live, ..self.clone() }
+    }
 }

@@ -154,7 +154,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let compiler = Statements::new(dimensions.clone())?;
     let started_at = clock.now();
     let standby = Arc::new(Standby::default());
-    let member = log.join(&config)?;
+    let seat = log.join(&config)?;
     let parts = EngineParts {
         config: EngineConfig { kept_days: config.maintain.pane_days(), ..config.engine.clone() },
         group: GroupName::of_partition(0),
@@ -176,7 +176,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
         cancel: inner.clone(),
         halt: halt.clone(),
     };
-    let work = Work::begin(parts, member, &standby)?;
+    let work = Work::begin(parts, seat, &standby)?;
     let maintainer = Maintainer::new(store.clone(), tables, live.clone(), config.maintain.clone())?;
     let sql = Arc::new(SqlEngine::new(&dimensions, live.clone(), table_source(store), config.sql.clone())?);
     let appender = Appender::new(log.writer(), log.spread(), hand_over, clock.clone());
@@ -200,7 +200,8 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
         started_at,
     };
 
-    let router = http::router(state.clone(), afferent_ingest::http::router(receivers));
+    let doors_in = if config.server.roles.intake { afferent_ingest::http::router(receivers) } else { http::no_receivers() };
+    let router = http::router(state.clone(), doors_in);
     let (mut http, mut parts) = (JoinSet::new(), JoinSet::new());
     parts.spawn(run_engine(work, standby));
     parts.spawn(run_maintainer(maintainer, state.live.clone(), inner.clone()));

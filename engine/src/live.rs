@@ -81,6 +81,12 @@ impl std::fmt::Debug for Live {
     }
 }
 
+impl From<Arc<ReadView>> for Live {
+    fn from(view: Arc<ReadView>) -> Self {
+        Self { current: RwLock::new(view), commit: Arc::default() }
+    }
+}
+
 impl Live {
     /// The state to read from; cheap.
     pub fn view(&self) -> Arc<ReadView> {

@@ -67,7 +67,7 @@ pub struct SourceStatus {
 }
 
 /// One log.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct LogStatus {
     /// The next record the engine will take.
     pub next: Position,

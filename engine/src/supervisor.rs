@@ -201,6 +201,9 @@ enum Event {
 /// Deliveries taken in one go before the loop looks at the clock again.
 const BURST: usize = 32;
 
+/// How often a process that ends with an error looks whether another one has gone past it, while the store does not answer.
+const OVERTAKEN_TRIES: usize = if cfg!(test) { 20 } else { 5 };
+
 /// How long readers wait at most, after a restart, for repairs that the process before had shown and not yet checkpointed.
 const REDO_WAIT: Duration = Duration::from_secs(15);
 
@@ -217,7 +220,30 @@ impl Engine {
             work.done.abort();
             drop(work.done.await);
         }
-        done
+        match done {
+            Err(error) if error.kind() != ErrorKind::Conflict => tokio::select! {
+                biased;
+                () = halt.cancelled() => Ok(()),
+                overtaken = self.overtaken() => Err(overtaken.unwrap_or(error)),
+            },
+            done => done,
+        }
+    }
+
+    /// What an error comes down to where another process has written a newer checkpoint: that one works the log, and trims it.
+    async fn overtaken(&self) -> Option<Error> {
+        let mut tries = OVERTAKEN_TRIES;
+        let newest = loop {
+            match self.chain.checkpoints.latest(&self.chain.group).await {
+                Ok(newest) => break newest?,
+                Err(_) if tries == 0 => return None,
+                Err(_) => tokio::time::sleep(outage::RETRY_WAIT).await,
+            }
+            tries -= 1;
+        };
+        let (epoch, writer) = (newest.epoch.0, &newest.writer);
+        let message = format!("epoch {epoch} was written by {writer} meanwhile, which works the log now");
+        (newest.epoch > self.epoch() && *writer != self.chain.writer).then(|| Error::new(ErrorKind::Conflict, message))
     }
 
     async fn run(&mut self, mut intake: Deliveries, mut commands: mpsc::Receiver<Command>) -> Result<()> {

@@ -41,16 +41,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// Makes the relation of a stored table out of one state of all tables: published files and the rows after them.
 pub type TableSource = Arc<dyn Fn(&TableDef, &ReadView) -> Arc<dyn TableProvider> + Send + Sync>;
 
-/// Answers statements.
+/// Answers statements. Clones share their threads and limits.
+#[derive(Clone)]
 pub struct SqlEngine {
+    live: Arc<Live>,
     shared: Arc<Shared>,
     slots: Arc<Semaphore>,
-    pool: Pool,
+    pool: Arc<Pool>,
 }
 
 /// What every query needs.
 struct Shared {
-    live: Arc<Live>,
     tables: TableSource,
     limits: SqlLimits,
     state: SessionState,
@@ -95,7 +96,13 @@ impl SqlEngine {
         }
         let fixed = Arc::new(catalog::Fixed { constant, plain: shipped_plain()? });
         let slots = Arc::new(Semaphore::new(limits.concurrent_max));
-        Ok(Self { shared: Arc::new(Shared { live, tables, limits, state, runtime, fixed }), slots, pool: Pool(Some(pool)) })
+        Ok(Self { live, shared: Arc::new(Shared { tables, limits, state, runtime, fixed }), slots, pool: Arc::new(Pool(Some(pool))) })
+    }
+
+    /// The same engine over other tables.
+    #[must_use]
+    pub fn over(&self, live: Arc<Live>) -> Self {
+        Self { live, ..self.clone() }
     }
 
     /// Starts one statement; its rows come as they are computed.
@@ -106,36 +113,21 @@ impl SqlEngine {
     /// # Cancel safety
     /// Dropping the future, or later the answer, ends the query.
     pub async fn query(&self, sql: &str) -> Result<Answer> {
-        self.answer(sql, || self.shared.live.view()).await
-    }
-
-    /// The same over this state of all tables.
-    ///
-    /// # Errors
-    /// As [`Self::query`].
-    ///
-    /// # Cancel safety
-    /// As [`Self::query`].
-    pub async fn query_over(&self, view: Arc<ReadView>, sql: &str) -> Result<Answer> {
-        self.answer(sql, || view).await
-    }
-
-    async fn answer(&self, sql: &str, view: impl FnOnce() -> Arc<ReadView>) -> Result<Answer> {
         metrics::counter!(Metric::StatementsIn.name()).increment(1);
-        let answer = self.start(sql, view).await;
+        let answer = self.start(sql).await;
         if let Err(error) = &answer {
             answer::count_failure(error);
         }
         answer
     }
 
-    async fn start(&self, sql: &str, view: impl FnOnce() -> Arc<ReadView>) -> Result<Answer> {
+    async fn start(&self, sql: &str) -> Result<Answer> {
         let statement = sandbox::check(sql)?;
         let limits = &self.shared.limits;
         let busy = || Error::Busy { value: limits.concurrent_max };
         let slot = timeout(Duration::from_millis(SLOT_WAIT_MS), Arc::clone(&self.slots).acquire_owned()).await;
         let slot = slot.map_err(|_| busy())?.map_err(|_| busy())?;
-        let view = view();
+        let view = self.live.view();
         let (sender, mut answer) = answer::channel(Arc::clone(&view.status), limits);
         let deadline = Instant::now() + Duration::from_secs(limits.seconds_max);
         let Some(pool) = &self.pool.0 else {

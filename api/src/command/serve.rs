@@ -20,6 +20,7 @@ pub fn run(args: &ServeArgs, steps: Steps) -> anyhow::Result<Exit> {
         ("data.dir", "--data", &args.data),
         ("log.url", "--log", &args.log),
         ("store.url", "--store", &args.store),
+        ("server.roles", "--roles", &args.roles),
     ];
     for (key, flag, value) in flags {
         if let Some(value) = value {

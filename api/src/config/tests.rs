@@ -114,6 +114,26 @@ fn wrong_settings_of_a_log_on_kafka_name_their_place() {
 }
 
 #[test]
+fn roles_are_shared_by_those_who_share_a_log_and_a_bucket() {
+    let shared = "[log]\nurl = \"kafka://a:1\"\n[store]\nurl = \"s3://lake/a\"\n[server]\nroles = ";
+    let roles = |text: &str| read_text(&format!("{shared}{text:?}\n")).unwrap().server.roles;
+    assert_eq!(roles("work, query"), Roles { intake: false, work: true, query: true });
+    assert_eq!(
+        (roles("intake"), Config::defaults().unwrap().server.roles),
+        (Roles { work: false, query: false, ..Roles::default() }, Roles::default())
+    );
+    for (text, wrong) in [
+        (format!("{shared}\"work,qery\"\n"), "server.roles: \"qery\" is no role; did you mean query?"),
+        (format!("{shared}\"\"\n"), "server.roles: \"\" is no role; roles: intake, work, query"),
+        (format!("{shared}\"work,work\"\n"), "server.roles: work stands twice"),
+        ("[server]\nroles = \"work\"\n".to_owned(), "server.roles: a process shares the roles with others only where log.url is kafka://"),
+    ] {
+        let error = error_of(&text);
+        assert!(error.contains(wrong), "{text:?}: {error}");
+    }
+}
+
+#[test]
 fn a_bucket_is_named_with_how_to_reach_it() {
     let text = "[store]\nurl = \"s3://lake/a/b\"\nendpoint = \"http://minio:9000/\"\nregion = \"eu-1\"\naccess_key_id = \"id\"\nsecret_access_key = \"very\"\n";
     let StorePlace::Bucket(bucket) = read_text(text).unwrap().store else { panic!("a bucket") };

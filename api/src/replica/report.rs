@@ -4,9 +4,9 @@ use afferent_engine::error::Result;
 use afferent_engine::live::{ReadView, ViewInfo};
 use afferent_engine::schema::TableName;
 use afferent_engine::state::{decode_batches, encode_batches};
-use afferent_engine::status::{Status, ViewStatus};
+use afferent_engine::status::{LogStatus, Status, ViewStatus};
 use afferent_engine::table::{DataFile, TableFiles};
-use afferent_engine::time::EventTime;
+use afferent_engine::time::{EventTime, WallTime};
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -64,8 +64,9 @@ struct Standing {
     final_before: Option<EventTime>,
     as_of: Option<EventTime>,
     epoch: u64,
-    /// Every view, also those that fill.
-    views: Vec<String>,
+    logs: BTreeMap<String, LogStatus>,
+    /// Every view, also those that fill: complete up to, computed at, generation.
+    views: BTreeMap<String, (Option<EventTime>, WallTime, u64)>,
 }
 
 impl Asked {
@@ -129,7 +130,8 @@ impl Told {
                 final_before: status.final_before,
                 as_of: status.as_of,
                 epoch: status.epoch,
-                views: status.views.keys().cloned().collect(),
+                logs: status.logs.clone(),
+                views: status.views.iter().map(|(name, v)| (name.clone(), (v.watermark, v.evaluated_at, v.generation))).collect(),
             },
         })
     }
@@ -155,9 +157,11 @@ impl Told {
             (None, Some((view, mark))) if mark == self.catalog_mark => (view.views.clone(), view.metrics.clone()),
             _ => return Err(lacks("which views there are")),
         };
-        let Standing { watermark, final_before, as_of, epoch, views: known_views } = self.status;
-        let of_views = known_views.into_iter().map(|name| (name, ViewStatus::default())).collect();
-        let status = Status { recovered: true, watermark, final_before, as_of, epoch, views: of_views, ..Status::default() };
+        let Standing { watermark, final_before, as_of, epoch, logs, views: of_views } = self.status;
+        let of_view =
+            |(name, (watermark, evaluated_at, generation))| (name, ViewStatus { watermark, evaluated_at, generation, ..ViewStatus::default() });
+        let of_views = of_views.into_iter().map(of_view).collect();
+        let status = Status { recovered: true, watermark, final_before, as_of, epoch, logs, views: of_views, ..Status::default() };
         let view = ReadView { files, views, metrics, status: Arc::new(status), ..ReadView::default() };
         Ok((view, self.catalog_mark))
     }

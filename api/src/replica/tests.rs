@@ -117,12 +117,20 @@ async fn who_waits_answers_from_the_memory_of_the_one_that_works_and_says_what_i
     }
     let whole = waits.ask(COUNT, "json").await.json();
     assert_eq!((&whole["rows"][0][0], &whole["stats"]["epoch"], &whole["stats"]["partial"]), (&json!(3), &json!(3), &json!(null)), "{whole}");
+    let (here, there) = (waits.get("/api/v1/cards").await, works.get("/api/v1/cards").await);
+    assert_eq!((here.status, here.text(), here.header("etag")), (200, there.text(), there.header("etag")));
     let wrong = waits.ask("SELECT nothing FROM samples", "json").await;
     assert_eq!(wrong.status, 400);
     works.stop().await;
     let part = waits.ask(COUNT, "json").await;
     let told = "rows that came after epoch 3 was published are missing";
     assert!(part.status == 200 && part.header("x-afferent-partial").starts_with(told), "{}", part.header("x-afferent-partial"));
+    let url = format!("{}/api/v1/cards", waits.base);
+    let sent_on = tokio::task::spawn_blocking(move || {
+        let agent: ureq::Agent = ureq::Agent::config_builder().max_redirects(0).build().into();
+        agent.get(&url).call().unwrap().status().as_u16()
+    });
+    assert_eq!(sent_on.await.unwrap(), 307, "a card is whole or not there");
     let part = part.json();
     assert!(part["stats"]["partial"].as_str().unwrap().starts_with(told) && part["rows"][0][0] == 0, "{part}");
 }

@@ -1,12 +1,12 @@
 //! The log that the configuration names, opened: both of its ports, and its end. Not what goes through it.
 
+use super::work::Seat;
 use crate::config::{Config, LogConfig};
 use afferent_engine::error::{Error, ErrorKind, Result};
 use afferent_engine::log::{LogName, LogReader, LogWriter, Topic};
 use afferent_ingest::spread::Spread;
 use afferent_storage::log::embedded::EmbeddedLog;
 use afferent_storage::log::kafka::KafkaLog;
-use afferent_storage::log::kafka::group::Membership;
 use afferent_storage::steps::Steps;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
@@ -65,14 +65,15 @@ impl Log {
         }
     }
 
-    /// Joins the group of the processes that share it; a log on this machine has one process.
+    /// This process's place among those that share it; a log on this machine has one process.
     ///
     /// # Errors
     /// `Unavailable` where this process cannot be given its name, `Invalid` where the client refuses the settings.
-    pub(super) fn join(&self, config: &Config) -> Result<Option<Membership>> {
+    pub(super) fn join(&self, config: &Config) -> Result<Seat> {
         match self {
-            Self::Embedded(..) => Ok(None),
-            Self::Kafka(log) => Ok(Some(log.join(&instance(&config.data_dir)?)?)),
+            Self::Embedded(..) => Ok(Seat::Alone),
+            Self::Kafka(_) if !config.server.roles.work => Ok(Seat::Onlooker),
+            Self::Kafka(log) => Ok(Seat::Member(log.join(&instance(&config.data_dir)?)?)),
         }
     }
 

@@ -15,7 +15,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The engine of this process, or its turn to have one.
 pub(super) enum Work {
     Alone(EngineHandle),
-    Turn(Box<(EngineParts, Membership)>),
+    Turn(Box<(EngineParts, Option<Membership>)>),
+}
+
+/// The place of this process among those that share the log.
+pub(super) enum Seat {
+    /// It has the log for itself.
+    Alone,
+    /// It works when it is its turn.
+    Member(Membership),
+    /// It never works.
+    Onlooker,
 }
 
 impl Work {
@@ -23,14 +33,14 @@ impl Work {
     ///
     /// # Errors
     /// As [`supervisor::start`].
-    pub(super) fn begin(parts: EngineParts, member: Option<Membership>, standby: &Standby) -> Result<Self> {
-        Ok(match member {
-            None => Self::Alone(supervisor::start(parts)?),
-            Some(member) => {
-                standby.wait(None);
-                Self::Turn(Box::new((EngineParts { takes_over: true, ..parts }, member)))
-            }
-        })
+    pub(super) fn begin(parts: EngineParts, seat: Seat, standby: &Standby) -> Result<Self> {
+        let member = match seat {
+            Seat::Alone => return Ok(Self::Alone(supervisor::start(parts)?)),
+            Seat::Member(member) => Some(member),
+            Seat::Onlooker => None,
+        };
+        standby.wait(None);
+        Ok(Self::Turn(Box::new((EngineParts { takes_over: true, ..parts }, member))))
     }
 
     /// Ends when it is stopped, or with the error that ended it.
@@ -42,9 +52,8 @@ impl Work {
             Self::Alone(engine) => engine.join().await,
             Self::Turn(turn) => {
                 let (mut parts, mut member) = *turn;
-                if !wait(&mut parts, &mut member, &standby).await? {
-                    return Ok(());
-                }
+                let is_its_turn = wait(&mut parts, member.as_mut(), &standby).await?;
+                let Some(mut member) = member.filter(|_| is_its_turn) else { return Ok(()) };
                 standby.work();
                 let (halt, own) = (parts.halt.clone(), parts.writer.clone());
                 let (checkpoints, group) = (Arc::clone(&parts.checkpoints), parts.group.clone());
@@ -88,7 +97,7 @@ async fn overtaken(checkpoints: &dyn CheckpointStore, group: &GroupName, own: &s
 }
 
 /// True when this process is to work; false when it is to stop.
-async fn wait(parts: &mut EngineParts, member: &mut Membership, standby: &Standby) -> Result<bool> {
+async fn wait(parts: &mut EngineParts, mut member: Option<&mut Membership>, standby: &Standby) -> Result<bool> {
     let cancel = parts.cancel.clone();
     let look = look(Arc::clone(&parts.checkpoints), parts.group.clone(), address_of(&parts.writer).map(str::to_owned), standby);
     tokio::pin!(look);
@@ -96,11 +105,19 @@ async fn wait(parts: &mut EngineParts, member: &mut Membership, standby: &Standb
         tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(false),
-            assigned = member.assigned() => return assigned.map(|()| true),
+            assigned = assigned(member.as_deref_mut()) => return assigned.map(|()| true),
             // What is taken in here is read from the log by the one that works.
             Some(_) = parts.intake.recv() => {}
             () = &mut look => {}
         }
+    }
+}
+
+/// Returns when it is the member's turn.
+async fn assigned(member: Option<&mut Membership>) -> Result<()> {
+    match member {
+        Some(member) => member.assigned().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Wait between tries of a checkpoint while the store is away; simulations bring it back at once.
-const RETRY_WAIT: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
+pub(super) const RETRY_WAIT: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
 
 /// Wait between tries to read while the store is away, and how long one of them may hold everything else up.
 const READ_AGAIN: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 10_000 });

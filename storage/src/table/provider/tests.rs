@@ -23,11 +23,11 @@ struct Recorded {
 }
 
 impl LiveRows for Recorded {
-    fn scan(&self, filter: &LiveFilter) -> Vec<RecordBatch> {
+    fn scan(&self, filter: &LiveFilter) -> afferent_engine::error::Result<Vec<RecordBatch>> {
         self.asked.lock().unwrap().push(filter.clone());
         let keep = |r: &&Sample| filter.metric.as_ref().is_none_or(|m| *m == r.0) && filter.micros.as_ref().is_none_or(|range| range.contains(&r.2));
         let rows: Vec<Sample> = self.rows.iter().filter(keep).cloned().collect();
-        rows.chunks(7).map(testing::batch).collect()
+        Ok(rows.chunks(7).map(testing::batch).collect())
     }
 }
 

@@ -1,0 +1,52 @@
+//! What a process does of the whole: take records in, work the log, answer readers. Not which of those who may work does (storage).
+
+use super::{Check, ConfigError, LogConfig, StorePlace};
+use crate::nearest::nearest;
+
+/// The names, as they are written.
+const NAMES: [&str; 3] = ["intake", "work", "query"];
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// It takes records in.
+    pub intake: bool,
+    /// It works the log when it is its turn.
+    pub work: bool,
+    /// It answers readers.
+    pub query: bool,
+}
+
+impl Default for Roles {
+    fn default() -> Self {
+        Self { intake: true, work: true, query: true }
+    }
+}
+
+impl Check<'_> {
+    /// The roles of `text`. A process that is alone has to have them all.
+    pub(super) fn roles(&self, text: &str, log: &LogConfig, store: &StorePlace) -> Result<Roles, ConfigError> {
+        const KEY: &str = "server.roles";
+        let mut roles = Roles { intake: false, work: false, query: false };
+        for name in text.split(',').map(str::trim) {
+            let role = match name {
+                "intake" => &mut roles.intake,
+                "work" => &mut roles.work,
+                "query" => &mut roles.query,
+                _ => {
+                    let hint = nearest(name, NAMES).map_or_else(|| format!("roles: {}", NAMES.join(", ")), |near| format!("did you mean {near}?"));
+                    return Err(self.wrong(KEY, format!("{name:?} is no role; {hint}")));
+                }
+            };
+            if std::mem::replace(role, true) {
+                return Err(self.wrong(KEY, format!("{name} stands twice")));
+            }
+        }
+        let shares = matches!((log, store), (LogConfig::Kafka(_), StorePlace::Bucket(_)));
+        if roles != Roles::default() && !shares {
+            let message = "a process shares the roles with others only where log.url is kafka:// and store.url is s3://; else it needs all of them";
+            return Err(self.wrong(KEY, message));
+        }
+        Ok(roles)
+    }
+}
