@@ -173,6 +173,8 @@ spawn() {
     setsid java -Xms128m -Xmx320m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$home/log4j2.properties" -cp "$home/libs/*" \
         kafka.Kafka "$dir/$n/server.properties" >>"$dir/$n/output" 2>&1 </dev/null 9>&- &
     echo $! >"$dir/$n/pid"
+    # Until it has become that program it cannot be told from one that has ended.
+    while kill -0 $! 2>/dev/null && ! running "$dir" "$n"; do sleep 0.01; done
 }
 
 # True while the process of that id is the broker, and not another that got its number.

@@ -71,8 +71,20 @@ install_program() {
     find_program
 }
 
+# Below those that the system hands out by itself: one of those could be some client's when the server comes back.
 free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 - <<'END'
+import random, socket
+while True:
+    port = random.randrange(31000, 32768)
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+    print(port)
+    break
+END
 }
 
 # An authority and a certificate of it for 127.0.0.1, where they are missing.
@@ -121,6 +133,8 @@ launch() {
         --address "127.0.0.1:$(cat "$dir/port")" --console-address "127.0.0.1:$(cat "$dir/console")" "${options[@]}" "$dir/data" \
         >>"$dir/minio.log" 2>&1 </dev/null 9>&- &
     echo $! >"$dir/id"
+    # Until it has become that program it cannot be told from one that has ended.
+    while kill -0 $! 2>/dev/null && ! runs "$dir"; do sleep 0.01; done
     local end=$((SECONDS + ready_s))
     until curl_to "$dir" -f -o /dev/null "$(address "$dir")/minio/health/ready" 2>/dev/null; do
         runs "$dir" || { tail -n 20 "$dir/minio.log" >&2; fail "the server on $dir ended"; }

@@ -3,9 +3,13 @@
 use crate::door::Door;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,12 +30,22 @@ pub struct Server {
     flags: Vec<String>,
 }
 
-/// A port nobody listens on at the moment.
+/// Ports of servers: below those that the system hands out by itself, one of which could be some client's when a server comes back.
+const PORTS: Range<u16> = 10_000..15_000;
+
+/// A port nobody listens on at the moment, and that no other call of this process was given of late.
 ///
 /// # Errors
 /// When the machine has none left.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one(0) >> 1));
+    for _ in PORTS {
+        let port = PORTS.start + (NEXT.fetch_add(1, Ordering::Relaxed) % PORTS.len() as u64) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }
 
 /// How long [`wait_for`] waits.
