@@ -105,7 +105,7 @@ free_port() {
 
 # Writes the settings of every broker.
 configure() {
-    local dir=$1 count=$2 n voters='' bootstrap='' replicas=1 in_sync=1
+    local dir=$1 count=$2 n voters='' bootstrap='' replicas=1 in_sync=1 session_ms=${AFFERENT_BROKER_SESSION_MS:-9000}
     local -a broker=() controller=()
     taken=()
     [ "$count" -lt 3 ] || { replicas=3 in_sync=2; }
@@ -136,6 +136,8 @@ transaction.state.log.min.isr=$in_sync
 transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=$replicas
 share.coordinator.state.topic.min.isr=$in_sync
+broker.session.timeout.ms=$session_ms
+broker.heartbeat.interval.ms=$((session_ms * 2 / 9))
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 num.network.threads=2
