@@ -1,6 +1,6 @@
 //! Three brokers, a store and three processes, under load: each of them dies, stands still and comes back, alone and together. What was acknowledged
 //! stands once in samples, panes and views; how long nothing new was acknowledged and shown is told by fault. `AFFERENT_ROUNDS` says how many of each,
-//! `AFFERENT_AWAY_S` how long the store stays away.
+//! `AFFERENT_AWAY_S` how long the store stays away, `AFFERENT_FAULTS` a word of those that are tried.
 
 use crate::group::{Group, settings};
 use crate::torture::views;
@@ -207,10 +207,11 @@ fn what_was_acknowledged_stands_once_whatever_of_it_all_dies_or_stands_still() {
     let seed = now_ms() as u64;
     eprintln!("seed {seed}");
     let (fleet, rounds) = (Fleet::new(seed, SENDERS, start_ms), from_environment("AFFERENT_ROUNDS", ROUNDS));
-    let door = world.group.door(0);
+    let (door, wanted) = (world.group.door(0), std::env::var("AFFERENT_FAULTS").unwrap_or_default());
+    assert!(FAULTS.iter().any(|(name, _)| name.contains(&wanted)), "no fault is called so: {wanted}");
     let mut sent = fleet.send_during(&door, || {
         for round in 1..=rounds {
-            for (name, fault) in FAULTS {
+            for (name, fault) in FAULTS.into_iter().filter(|(name, _)| name.contains(&wanted)) {
                 eprintln!("round {round}: {name}");
                 world.group.start_again(None);
                 fault(&mut world);
