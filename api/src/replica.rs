@@ -20,8 +20,11 @@ pub(crate) const VIEW_PATH: &str = "/internal/v1/view";
 /// Where it gives rows in memory.
 pub(crate) const ROWS_PATH: &str = "/internal/v1/rows";
 
-/// How long the process that works may take to say what it shows: one that stands still is not waited for.
-const VIEW_WAIT: Duration = Duration::from_secs(2);
+/// How long the process that works may take to say what it shows: one that stands still is not waited for longer.
+const VIEW_WAIT: Duration = Duration::from_secs(5);
+
+/// A question that fails sooner met a connection that the other end had closed: it is asked once more.
+const STALE_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long it may take to give the rows of one table.
 const ROWS_WAIT: Duration = Duration::from_secs(20);
@@ -135,7 +138,11 @@ impl Replica {
         let over = std::mem::take(&mut *self.over.lock().unwrap_or_else(PoisonError::into_inner));
         let asked = Asked::new(before.as_deref().map(|known| (&known.view, known.catalog)), over);
         let base = works_at.trim_end_matches('/');
-        let told: Told = self.post(&format!("{base}{VIEW_PATH}"), &asked)?;
+        let (url, started) = (format!("{base}{VIEW_PATH}"), Instant::now());
+        let told: Told = match self.post(&url, &asked) {
+            Err(_) if started.elapsed() < STALE_WITHIN => self.post(&url, &asked)?,
+            told => told?,
+        };
         let (read, live) = (told.read, told.live.clone());
         let lease = Lease::new(self.agent.clone(), format!("{base}{ROWS_PATH}"), read, Arc::clone(&self.over));
         let (view, catalog) = told.onto(before.as_deref().map(|known| (&known.view, known.catalog)))?;

@@ -35,6 +35,7 @@ pub fn run(args: &SqlArgs) -> anyhow::Result<Exit> {
     }
     let mut answer = ask(args, format)?;
     let status = answer.status();
+    let missing = answer.headers().get("x-afferent-partial").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = answer.body_mut();
     if !status.is_success() {
         let text = body.with_config().limit(STATEMENT_BYTES_MAX).read_to_string()?;
@@ -50,6 +51,9 @@ pub fn run(args: &SqlArgs) -> anyhow::Result<Exit> {
         std::io::copy(&mut reader, &mut out).context("the answer broke off")?;
     }
     out.flush()?;
+    if let Some(missing) = missing {
+        writeln!(std::io::stderr(), "partial answer: {missing}")?;
+    }
     Ok(Exit::Done)
 }
 
