@@ -58,6 +58,32 @@ async fn the_log_on_three_brokers_conforms() {
     conformance::run(|| OnKafka { config: config(&kafka, &kafka.prefix()) }).await;
 }
 
+/// A client that has heard of a partition without a leader does not ask again by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_had_no_leader_for_a_while_is_found_again() {
+    let Some(kafka) = Kafka::start_or_skip("a_partition_that_had_no_leader_for_a_while_is_found_again", 3) else { return };
+    let prefix = kafka.prefix();
+    let log = KafkaLog::open(KafkaLogConfig { replication: 1, ..config(&kafka, &prefix) }).await.unwrap();
+    let kept = log.append(METRICS, record(0)).await.unwrap();
+    let told = kafka.tool(&format!("kafka-topics.sh --bootstrap-server {} --describe --topic {prefix}.metrics", kafka.brokers), "").unwrap();
+    let leader = told.split_once("Leader: ").and_then(|(_, rest)| rest.split_whitespace().next()).expect(&told).parse().unwrap();
+    kafka.kill(leader).unwrap();
+    let began = Instant::now();
+    while !log.bounds(METRICS).await.is_err_and(|error| error.to_string().contains("is not there any more")) {
+        assert!(began.elapsed() < RECOVERY_WAIT, "the partition has a leader without its only broker");
+    }
+    kafka.restart([leader]).unwrap();
+    let began = Instant::now();
+    let bounds = loop {
+        match log.bounds(METRICS).await {
+            Ok(bounds) => break bounds,
+            Err(error) => assert!(began.elapsed() < RECOVERY_WAIT, "{error}"),
+        }
+    };
+    assert_eq!(bounds, (Position(0), kept.next()));
+    log.trim(METRICS, kept.next()).await.unwrap();
+}
+
 /// A request to join that the brokers answered late makes a process take its own name; so does a copied folder of data.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_whose_name_another_took_joins_again_and_has_the_log_when_that_one_is_gone() {

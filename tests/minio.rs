@@ -19,7 +19,7 @@ use afferent_storage::table::delta::DeltaTables;
 use afferent_tests::lossy::{self, Lossy};
 use afferent_tests::minio::{self, ACCESS_KEY_ID, BUCKET, Minio, SECRET_ACCESS_KEY, Wire};
 use afferent_tests::sender::{BODY_MS, Fleet, now_ms};
-use afferent_tests::server::Server;
+use afferent_tests::server::{Server, wait_for};
 use afferent_tests::skip::skip;
 use arrow::array::{ArrayRef, DictionaryArray, Float64Array, Int64Array, TimestampMicrosecondArray};
 use arrow::datatypes::Int32Type;
@@ -142,12 +142,19 @@ fn a_store_that_cannot_be_used_says_what_to_check() {
         says(&right.open().await.unwrap_err(), ErrorKind::Unavailable, &["does not answer", "store.endpoint", "onnection refused"]);
         assert!(began.elapsed() < Duration::from_secs(10), "a refusal is told after {:?}", began.elapsed());
     });
-    // The program says the same, and ends.
+    // The program waits for a while, says the same, and ends; where the service comes meanwhile, it starts.
     let mut server = Server::prepared(program(), folder.path(), &minio.config("check"), &[]).unwrap();
     server.spawn().unwrap();
-    let ended = server.wait_end(Duration::from_secs(30)).unwrap().expect("it ends");
+    let ended = server.wait_end(Duration::from_secs(60)).unwrap().expect("it ends");
     assert_eq!(ended.code(), Some(1), "{}", server.log());
     assert!(server.log().contains("does not answer") && server.log().contains(minio.endpoint()), "{}", server.log());
+    let said = |server: &Server| server.log().matches("waiting for the bucket").count();
+    assert_eq!(said(&server), 1, "{}", server.log());
+    server.spawn().unwrap();
+    wait_for("the program to wait", || said(&server) == 2);
+    minio.restart().unwrap();
+    server.wait_ready().unwrap();
+    assert!(server.stop().unwrap().success());
 }
 
 #[test]

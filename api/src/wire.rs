@@ -131,7 +131,7 @@ async fn open(config: Arc<Config>, steps: Steps) -> Result<Opened> {
     let log = Log::open(&config.log, steps.clone()).await?;
     let store = match config.store.clone() {
         StorePlace::Folder(folder) => on_thread(move || object_store::open(&folder.to_string_lossy())).await?,
-        StorePlace::Bucket(bucket) => bucket.open().await?,
+        StorePlace::Bucket(bucket) => bucket.open_waiting().await?,
     };
     let store = store.owned()?.watched(steps);
     Ok(Opened { log, store, dimensions, views })

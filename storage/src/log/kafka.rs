@@ -111,16 +111,24 @@ impl KafkaLog {
         let offset = Offset::Offset(i64::try_from(before.0).unwrap_or(i64::MAX));
         upto.add_partition_offset(&topic, producer::partition(log)?, offset).map_err(|error| failed(&error))?;
         let options = AdminOptions::new().request_timeout(Some(TRIM_WAIT)).operation_timeout(Some(TRIM_WAIT));
-        let deleting = self.cluster.admin().delete_records(&upto, &options);
-        let result = deleting.await.map_err(|error| failed(&error))?;
-        let outcome = result.elements().first().map_or(Ok(()), |element| element.error());
-        match outcome {
-            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetOutOfRange) => {
+        let deleting = self.cluster.admin().delete_records(&upto, &options).await;
+        let outcome = deleting.and_then(|result| result.elements().first().map_or(Ok(()), |element| element.error()));
+        match outcome.map_err(|error| (error.rdkafka_error_code(), failed(&error))) {
+            Err((Some(RDKafkaErrorCode::OffsetOutOfRange), _)) => {
                 let reader = self.reader(log)?;
                 let (_, next) = blocking(&self.cluster, move || reader.bounds()).await?;
                 Err(LogError::BeyondEnd { log, from: before, next }.into())
             }
-            Err(error) => Err(failed(&error)),
+            Err((_, gone @ KafkaLogError::TopicGone { .. })) => {
+                let cluster = Arc::clone(&self.cluster);
+                let looked = blocking(&self.cluster, move || {
+                    cluster.look_again(&topic, TRIM_WAIT);
+                    Ok(())
+                });
+                looked.await?;
+                Err(gone)
+            }
+            Err((_, error)) => Err(error),
             Ok(()) => Ok(()),
         }
     }

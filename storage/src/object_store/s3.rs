@@ -9,7 +9,7 @@ mod trial;
 use super::{Place, Store, bad};
 use crate::error::StorageError;
 use crate::steps::Steps;
-use afferent_engine::error::Result;
+use afferent_engine::error::{ErrorKind, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, S3ConditionalPut};
 use object_store::client::SpawnedReqwestConnector;
 use object_store::path::Path;
@@ -18,7 +18,7 @@ use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, Retry
 use own_puts::OwnPuts;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use url::Url;
 
@@ -34,6 +34,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// A connection that is not there by then is not coming.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a start waits for the service.
+const START_WAIT: Duration = Duration::from_secs(20);
 
 /// Certificates of a file that is bigger than this are not read.
 const CA_BYTES_MAX: u64 = 1 << 20;
@@ -162,6 +165,26 @@ impl Bucket {
         let objects: Arc<dyn ObjectStore> = Arc::new(OwnPuts::new(PrefixStore::new(client, self.prefix.as_str())));
         trial::run(&*objects, self, endpoint.as_deref()).await?;
         self.store(objects, endpoint.as_deref().unwrap_or_default())
+    }
+
+    /// The same at the start of a program: one that comes up together with its store waits for it for [`START_WAIT`], and says so.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_waiting(&self) -> Result<Store> {
+        let began = Instant::now();
+        let mut said = false;
+        loop {
+            match self.open().await {
+                Err(error) if error.kind() == ErrorKind::Unavailable && began.elapsed() < START_WAIT => {
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::warn!(bucket = self.address(), %error, wait_s = START_WAIT.as_secs(), "waiting for the bucket");
+                    }
+                    tokio::time::sleep(BACKOFF_MAX).await;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     fn store(&self, objects: Arc<dyn ObjectStore>, endpoint: &str) -> Result<Store> {

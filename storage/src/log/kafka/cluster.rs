@@ -71,6 +71,14 @@ impl Cluster {
         self.watcher.clone()
     }
 
+    /// Has the client for questions ask what a topic is like now. Of a partition that it once heard to have no leader it would go on believing so.
+    /// Blocks.
+    pub(super) fn look_again(&self, topic: &str, wait: Duration) {
+        if let Err(error) = self.admin.inner().fetch_metadata(Some(topic), wait) {
+            tracing::debug!(%error, topic, "the topic cannot be looked at");
+        }
+    }
+
     /// What an error means, while something was done with a topic.
     pub(super) fn error(&self, doing: &'static str, topic: &str, error: &KafkaError) -> KafkaLogError {
         use RDKafkaErrorCode as Code;

@@ -19,6 +19,9 @@ const MESSAGE_WAIT: Duration = Duration::from_secs(20);
 /// How long the bounds of a log may take to come.
 const BOUNDS_WAIT: Duration = Duration::from_secs(10);
 
+/// How long a look at the topic may take after the bounds did not come.
+const LOOK_WAIT: Duration = Duration::from_secs(2);
+
 /// Longest sleep in one poll.
 const POLL_WAIT: Duration = Duration::from_millis(100);
 
@@ -117,7 +120,11 @@ impl Reader {
                 Ok((low, high)) => return Ok((Position(low.max(0).unsigned_abs()), Position(high.max(0).unsigned_abs()))),
                 Err(error) => self.cluster.error("asking for the bounds of the log", &self.topic, &error),
             };
-            if !error.may_pass() || Instant::now() >= deadline {
+            if !error.may_pass() {
+                return Err(error);
+            }
+            self.cluster.look_again(&self.topic, LOOK_WAIT);
+            if Instant::now() >= deadline {
                 return Err(error);
             }
             std::thread::sleep(POLL_WAIT);
