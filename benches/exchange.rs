@@ -192,7 +192,7 @@ fn panes(partition: usize, minute: usize, arguments: &Arguments) -> Result<Recor
 async fn checkpoints(bucket: &str, partitions: usize, arguments: &Arguments) -> Result<()> {
     let store = Bucket::parse(bucket, REQUEST_MAX)?.open().await?;
     let checkpoints = ObjectCheckpoints::new(store);
-    let state = Bytes::from((0..arguments.state_bytes).map(|i| (i * 2_654_435_761 >> 7) as u8).collect::<Vec<u8>>());
+    let state = Bytes::from((0..arguments.state_bytes).map(|i| ((i * 2_654_435_761) >> 7) as u8).collect::<Vec<u8>>());
     let (started, mut took) = (Instant::now(), Vec::new());
     for epoch in 1..=arguments.epochs {
         took.extend(at_once(partitions, arguments.at_once, |partition| commit(checkpoints.clone(), state.clone(), partition, epoch, "first")).await?);
