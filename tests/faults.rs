@@ -8,9 +8,10 @@ use afferent_tests::kafka::Kafka;
 use afferent_tests::ledger::Key;
 use afferent_tests::minio::{self, Minio, Wire};
 use afferent_tests::sender::{Fleet, long_ago_ms, now_ms};
-use afferent_tests::server::{Server, wait_for};
+use afferent_tests::server::Server;
 use afferent_tests::skip::skip;
 use afferent_tests::{rows, wire};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ const AWAY_S: u64 = 8;
 const STANDSTILL: Duration = Duration::from_secs(14);
 
 /// Longest time until something new is acknowledged and shown.
-const GAP_MAX: Duration = Duration::from_secs(100);
+const GAP_MAX: Duration = Duration::from_secs(150);
 
 /// Series of a probe: enough for every partition to have some.
 const PROBE_SERIES: i64 = 24;
@@ -62,13 +63,19 @@ impl World {
     }
 
     fn works(&mut self) -> usize {
+        let found = Cell::new(None);
+        self.wait_until("one of them works", |group| {
+            found.set(group.works());
+            found.get().is_some()
+        });
+        found.get().expect("one works")
+    }
+
+    fn wait_until(&mut self, what: &str, done: impl Fn(&Group) -> bool) {
         let deadline = Instant::now() + GAP_MAX;
-        loop {
-            if let Some(works) = self.group.works() {
-                return works;
-            }
-            assert!(Instant::now() < deadline, "none of them works");
-            self.group.start_again(None);
+        while !done(&self.group) {
+            assert!(Instant::now() < deadline, "waited in vain until {what}");
+            self.group.start_again();
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -84,7 +91,7 @@ impl World {
         let late = || assert!(since.elapsed() < GAP_MAX, "{why}: nothing new after {:?}", since.elapsed());
         while !doors.iter().any(|door| door.write_v1("probe", &body).is_ok_and(|answer| answer.status < 300)) {
             late();
-            self.group.start_again(gone);
+            self.group.start_again();
             thread::sleep(Duration::from_millis(50));
         }
         let sql = format!("SELECT count(*) FROM metrics.\"ledger\" WHERE instance = 'probe' AND value = {value}");
@@ -94,7 +101,7 @@ impl World {
         };
         while shown(&self.group) != Some(PROBE_SERIES) {
             late();
-            self.group.start_again(gone);
+            self.group.start_again();
             thread::sleep(Duration::from_millis(50));
         }
         self.gaps.entry(why).or_default().push(since.elapsed());
@@ -131,9 +138,8 @@ impl World {
         let since = Instant::now();
         goes(&self.minio).unwrap();
         // What is in memory and in the log stays fresh without it; a statement over stored rows does not.
-        let works = self.works();
-        let told = self.group.door(works);
-        wait_for("the outage to be told", || told.json("/api/v1/freshness").is_ok_and(|report| !report["store"]["away_since"].is_null()));
+        let told = |group: &Group, n| group.door(n).json("/api/v1/freshness").is_ok_and(|report| !report["store"]["away_since"].is_null());
+        self.wait_until("the outage is told", |group| (0..PROCESSES).any(|n| told(group, n)));
         thread::sleep(self.away.saturating_sub(since.elapsed()));
         let since = Instant::now();
         comes(&self.minio).unwrap();
@@ -165,7 +171,7 @@ impl World {
         let since = Instant::now();
         self.group.stop(works);
         let left = (works + 2) % PROCESSES;
-        wait_for("the last one to work", || self.group.answers(left));
+        self.wait_until("the last one works", |group| group.answers(left));
         // The others are gone: only the last one is asked.
         self.server(waits).spawn().unwrap();
         self.fresh(FAULTS[7].0, since, Some(works));
@@ -213,7 +219,7 @@ fn what_was_acknowledged_stands_once_whatever_of_it_all_dies_or_stands_still() {
         for round in 1..=rounds {
             for (name, fault) in FAULTS.into_iter().filter(|(name, _)| name.contains(&wanted)) {
                 eprintln!("round {round}: {name}");
-                world.group.start_again(None);
+                world.group.start_again();
                 fault(&mut world);
             }
         }

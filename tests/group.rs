@@ -68,9 +68,9 @@ impl Group {
         self.0[n].door().json("/readyz").is_ok_and(|ready| ready["status"] == "ready")
     }
 
-    /// Starts those again that have ended because they had lost their place, as whatever runs them does; `gone` stays as it is.
-    pub(crate) fn start_again(&mut self, gone: Option<usize>) {
-        for (n, server) in self.0.iter_mut().enumerate().filter(|(n, _)| Some(*n) != gone) {
+    /// Starts those again that have ended by themselves because they had lost their place, as whatever runs them does; not those that were stopped.
+    pub(crate) fn start_again(&mut self) {
+        for (n, server) in self.0.iter_mut().enumerate().filter(|(_, server)| server.process_id().is_ok()) {
             if let Some(status) = server.ended().unwrap() {
                 assert_eq!(status.code(), Some(1), "{}", server.log());
                 eprintln!("process {n} has ended and is started again");
