@@ -1,7 +1,7 @@
 //! What several workers would cost, before there are any: partial states of a view from many partitions, exchanged and finished by one owner; and the
 //! checkpoints of as many partitions in one bucket. Not the exchange itself, which is not built.
 //!
-//! `cargo bench -p afferent-benches --bench exchange`; with `--bucket s3://lake/x` (and the usual `AWS_*` variables) the checkpoints as well.
+//! `cargo bench --workspace --bench exchange`; with `--bucket s3://lake/x` (and the usual `AWS_*` variables) the checkpoints as well.
 
 use afferent_engine::checkpoint::{CHECKPOINT_VERSION, Checkpoint, CheckpointStore, Epoch, GroupName};
 use afferent_engine::error::ErrorKind;
@@ -31,8 +31,9 @@ use std::time::{Duration, Instant};
 const START_US: i64 = 1_774_915_200_000_000;
 
 /// Counts, sums, extremes and a mean by service and minute: what `service_traffic` and most shipped views are made of.
-const VIEW: &str = "CREATE MATERIALIZED VIEW exchanged AS SELECT window_start, service, sum(count) AS samples, sum(increase) AS total, min(min) AS least, \
-                    max(max) AS most, avg(last) AS mean FROM panes GROUP BY window_start, service";
+const VIEW: &str = "CREATE MATERIALIZED VIEW exchanged AS SELECT tumble(window_start, INTERVAL '1 minute') AS window_start, service, sum(count) AS samples, \
+                    sum(increase) AS total, min(min) AS least, max(max) AS most, avg(last) AS mean FROM panes \
+                    GROUP BY tumble(window_start, INTERVAL '1 minute'), service";
 
 /// Longest request to the bucket.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
