@@ -2,14 +2,13 @@
 //! stands once in samples, panes and views; how long nothing new was acknowledged and shown is told by fault. `AFFERENT_ROUNDS` says how many of each,
 //! `AFFERENT_AWAY_S` how long the store stays away, `AFFERENT_FAULTS` a word of those that are tried.
 
-use crate::group::{Group, settings};
+use crate::group::{Group, brokers_and_store, settings};
 use crate::torture::views;
 use afferent_tests::kafka::Kafka;
 use afferent_tests::ledger::Key;
-use afferent_tests::minio::{self, Minio, Wire};
+use afferent_tests::minio::Minio;
 use afferent_tests::sender::{Fleet, long_ago_ms, now_ms};
 use afferent_tests::server::Server;
-use afferent_tests::skip::skip;
 use afferent_tests::{rows, wire};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -199,12 +198,7 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
 #[test]
 fn what_was_acknowledged_stands_once_whatever_of_it_all_dies_or_stands_still() {
     let test = "what_was_acknowledged_stands_once_whatever_of_it_all_dies_or_stands_still";
-    let folder = tempfile::tempdir().unwrap();
-    if let Err(reason) = minio::installed() {
-        return skip(test, &format!("{reason:#}"));
-    }
-    let Some(kafka) = Kafka::start_or_skip(test, BROKERS) else { return };
-    let minio = Minio::start(folder.path(), Wire::Plain).unwrap();
+    let Some((folder, kafka, minio)) = brokers_and_store(test, BROKERS) else { return };
     let group = Group::start(PROCESSES, folder.path(), &settings(&kafka, &minio));
     let start_ms = long_ago_ms();
     let away = Duration::from_secs(from_environment("AFFERENT_AWAY_S", AWAY_S));

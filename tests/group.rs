@@ -12,6 +12,7 @@ use afferent_tests::skip::skip;
 use std::env;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 const SENDERS: usize = 2;
 
@@ -36,6 +37,18 @@ pub(crate) fn settings(kafka: &Kafka, minio: &Minio) -> String {
         kafka.url(),
         minio.config("group")
     )
+}
+
+/// Brokers, a store and a folder for a test that needs them.
+pub(crate) fn brokers_and_store(test: &str, brokers: usize) -> Option<(TempDir, Kafka, Minio)> {
+    let folder = tempfile::tempdir().unwrap();
+    if let Err(reason) = minio::installed() {
+        skip(test, &format!("{reason:#}"));
+        return None;
+    }
+    let kafka = Kafka::start_or_skip(test, brokers)?;
+    let minio = Minio::start(folder.path(), Wire::Plain).unwrap();
+    Some((folder, kafka, minio))
 }
 
 /// The processes; each has a folder of its own.
@@ -136,12 +149,7 @@ impl Group {
 #[test]
 fn of_several_processes_one_works_and_what_was_acknowledged_stands_once() {
     let test = "of_several_processes_one_works_and_what_was_acknowledged_stands_once";
-    let folder = tempfile::tempdir().unwrap();
-    if let Err(reason) = minio::installed() {
-        return skip(test, &format!("{reason:#}"));
-    }
-    let Some(kafka) = Kafka::start_or_skip(test, 1) else { return };
-    let minio = Minio::start(folder.path(), Wire::Plain).unwrap();
+    let Some((folder, kafka, minio)) = brokers_and_store(test, 1) else { return };
     let rounds = env::var("AFFERENT_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let mut group = Group::start(3, folder.path(), &settings(&kafka, &minio));
     wait_for("one of them to work", || group.works().is_some());
@@ -182,12 +190,7 @@ fn of_several_processes_one_works_and_what_was_acknowledged_stands_once() {
 #[test]
 fn three_processes_with_one_role_each_do_what_one_does() {
     let test = "three_processes_with_one_role_each_do_what_one_does";
-    let folder = tempfile::tempdir().unwrap();
-    if let Err(reason) = minio::installed() {
-        return skip(test, &format!("{reason:#}"));
-    }
-    let Some(kafka) = Kafka::start_or_skip(test, 1) else { return };
-    let minio = Minio::start(folder.path(), Wire::Plain).unwrap();
+    let Some((folder, kafka, minio)) = brokers_and_store(test, 1) else { return };
     let start = |role: &str| {
         let own = folder.path().join(role);
         std::fs::create_dir_all(&own).unwrap();
