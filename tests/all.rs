@@ -19,6 +19,7 @@ mod questions;
 mod readers;
 mod run_time;
 mod scenario;
+mod spread;
 mod tidy;
 mod torture;
 mod two_writers;

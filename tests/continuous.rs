@@ -83,6 +83,7 @@ impl World {
             commands: control().1,
             inventory: self.dimensions.inventory.clone(),
             live: live.clone(),
+            share: afferent_engine::supervisor::Share::Whole,
             clock: Arc::new(ManualClock::at(WallTime(input::START_MS))),
             cancel: cancel.clone(),
             halt: halted.clone(),

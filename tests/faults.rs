@@ -116,6 +116,7 @@ impl World {
         self.kafka.kill(number).unwrap();
         self.fresh(FAULTS[0].0, since, None);
         self.kafka.restart([number]).unwrap();
+        self.kafka.wait_in_sync().unwrap();
     }
 
     fn broker_stands_still(&mut self) {
@@ -124,6 +125,7 @@ impl World {
         self.fresh(FAULTS[1].0, since, None);
         thread::sleep(STANDSTILL.saturating_sub(since.elapsed()));
         self.kafka.resume(number).unwrap();
+        self.kafka.wait_in_sync().unwrap();
     }
 
     fn all_brokers_are_killed(&mut self) {

@@ -73,6 +73,10 @@ impl Group {
         &mut self.0[n]
     }
 
+    pub(crate) fn log(&self, n: usize) -> String {
+        self.0[n].log()
+    }
+
     pub(crate) fn door(&self, n: usize) -> Door {
         self.0[n].door()
     }

@@ -8,7 +8,7 @@ use crate::metrics::Metric;
 use crate::nearest::ranked;
 use crate::replica::{Reading, serve as replicas};
 use crate::state::AppState;
-use crate::{backfill, cards, openapi, ops, sql, stats, status};
+use crate::{backfill, cards, openapi, ops, sql, stages, stats, status};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -57,7 +57,7 @@ pub fn router(state: AppState, ingest: Router) -> Router {
     let answers = answers.layer(from_fn_with_state(state.clone(), works)).merge(shown);
     // Statements have a time limit of their own, which may be longer.
     let statements = Router::new().route("/api/v1/sql", get(sql::get).post(sql::post)).with_state(state.clone());
-    let statements = statements.layer(from_fn_with_state(state, recovered_or_waits));
+    let statements = statements.layer(from_fn_with_state(state.clone(), recovered_or_waits)).merge(stages::router(state));
     let timed = operations.merge(answers).layer(from_fn_with_state(request_max, within_time));
     timed.merge(statements).fallback(not_found).layer(from_fn(every_request))
 }

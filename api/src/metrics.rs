@@ -180,6 +180,13 @@ fn queries() -> Vec<(&'static str, &'static str)> {
         (Queries::RowsOut.name(), "Rows handed to readers of ad hoc statements."),
         (Queries::StatementSeconds.name(), "Seconds an ad hoc statement took."),
         (Queries::StatementsRunning.name(), "Ad hoc statements running."),
+        (Queries::StatementsSpread.name(), "Ad hoc statements answered by stages on several processes."),
+        (
+            Queries::StatementsAlone.name(),
+            "Ad hoc statements that several processes were to answer and one computed alone, by reason (plan, failed, time).",
+        ),
+        (Queries::StagesRun.name(), "Parts of stages that this process took for statements of others."),
+        (Queries::StagesRunning.name(), "Those of them that are there now."),
     ]
 }
 

@@ -6,6 +6,7 @@ mod rows;
 pub mod serve;
 
 use crate::error::ApiError;
+use crate::roster::{KEY, Roster};
 use afferent_engine::live::{LiveRows, ReadView};
 use afferent_engine::schema::TableName;
 use report::{Asked, Told};
@@ -38,6 +39,8 @@ pub struct Replica {
     known: Mutex<Option<Arc<Known>>>,
     /// Reads that are over; the process that works is told with the next question.
     over: Arc<Mutex<Vec<u64>>>,
+    /// Who else runs stages of statements: what is asked and told says so, too.
+    pub(crate) roster: Arc<Roster>,
 }
 
 /// What was told last. Its rows in memory are not there: they grow old at once.
@@ -95,12 +98,17 @@ impl Whole {
 
 impl Default for Replica {
     fn default() -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
-        Self { agent: config.build().into(), known: Mutex::default(), over: Arc::default() }
+        Self::new(Arc::default())
     }
 }
 
 impl Replica {
+    /// Of a process that knows others by `roster`.
+    pub fn new(roster: Arc<Roster>) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
+        Self { agent: config.build().into(), known: Mutex::default(), over: Arc::default(), roster }
+    }
+
     /// What can be read now, where something was ever heard of the process that works.
     ///
     /// # Cancel safety
@@ -136,7 +144,8 @@ impl Replica {
     fn ask(&self, works_at: &str) -> Result<Whole, ApiError> {
         let before = self.known();
         let over = std::mem::take(&mut *self.over.lock().unwrap_or_else(PoisonError::into_inner));
-        let asked = Asked::new(before.as_deref().map(|known| (&known.view, known.catalog)), over);
+        let mut asked = Asked::new(before.as_deref().map(|known| (&known.view, known.catalog)), over);
+        asked.from = self.roster.own().cloned();
         let base = works_at.trim_end_matches('/');
         let (url, started) = (format!("{base}{VIEW_PATH}"), Instant::now());
         let told: Told = match self.post(&url, &asked) {
@@ -144,6 +153,8 @@ impl Replica {
             told => told?,
         };
         let (read, live) = (told.read, told.live.clone());
+        // Where the process that works is stands in its checkpoint: what it says of others is true.
+        told.places.iter().for_each(|place| self.roster.hear(place.clone(), Instant::now()));
         let lease = Lease::new(self.agent.clone(), format!("{base}{ROWS_PATH}"), read, Arc::clone(&self.over));
         let (view, catalog) = told.onto(before.as_deref().map(|known| (&known.view, known.catalog)))?;
         let known = Known { works_at: works_at.to_owned(), heard_at: Instant::now(), view: view.clone(), catalog };
@@ -159,7 +170,10 @@ impl Replica {
     fn post(&self, url: &str, asked: &Asked) -> Result<Told, ApiError> {
         let failed = |error: &dyn std::fmt::Display| ApiError::unavailable(format!("{url}: {error}"));
         let body = serde_json::to_vec(asked).map_err(|e| failed(&e))?;
-        let request = self.agent.post(url).config().timeout_global(Some(VIEW_WAIT)).build().header("content-type", "application/json");
+        let mut request = self.agent.post(url).config().timeout_global(Some(VIEW_WAIT)).build().header("content-type", "application/json");
+        if let Some(key) = self.roster.key() {
+            request = request.header(KEY, key.header());
+        }
         let mut answer = request.send(body.as_slice()).map_err(|e| failed(&e))?;
         if !answer.status().is_success() {
             return Err(failed(&answer.status()));

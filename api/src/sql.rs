@@ -213,6 +213,9 @@ async fn answer_waiting(state: &AppState, statement: &str, head: &Parts, format:
 async fn respond_with(answer: Answer, missing: Option<&Missing>, format: Format, started: Instant) -> ApiResult {
     let (schema, status) = (answer.schema(), answer.status().clone());
     let mut stats = stats(&status);
+    if answer.processes() > 1 {
+        stats.insert("processes".to_owned(), json!(answer.processes()));
+    }
     if let Some(missing) = missing {
         stats.insert("partial".to_owned(), json!(missing.to_string()));
     }

@@ -3,12 +3,14 @@
 mod log;
 mod work;
 
-use crate::config::{Config, StorePlace};
+use crate::config::{Config, LogConfig, StorePlace};
+use crate::replica::Replica;
+use crate::roster::{Key, Place, Roster};
 use crate::standby::Standby;
 use crate::state::AppState;
 use crate::views::files::ViewFiles;
 use crate::views::follow::Follower;
-use crate::{http, telemetry};
+use crate::{http, stages, telemetry};
 use afferent_engine::checkpoint::GroupName;
 use afferent_engine::clock::{Clock, SystemClock};
 use afferent_engine::config::EngineConfig;
@@ -18,7 +20,7 @@ use afferent_engine::intake::intake;
 use afferent_engine::live::{Live, ReadView};
 use afferent_engine::query::View;
 use afferent_engine::schema::TableDef;
-use afferent_engine::supervisor::EngineParts;
+use afferent_engine::supervisor::{EngineParts, Share};
 use afferent_ingest::appender::Appender;
 use afferent_ingest::decoder::Decoders;
 use afferent_ingest::http::IngestState;
@@ -41,6 +43,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Url;
 use work::Work;
 
 /// Time between two rounds in which histograms are folded, so that they do not grow while nobody scrapes.
@@ -107,7 +110,8 @@ pub async fn start_watched(config: Config, steps: Steps) -> Result<Server> {
     let listener = listener.map_err(|e| Error::caused(ErrorKind::Unavailable, format!("cannot listen on {listen}"), e))?;
     let address = listener.local_addr().map_err(|e| Error::caused(ErrorKind::Unavailable, "the listening address is not known", e))?;
     let opened = open(config.clone(), steps).await?;
-    assemble(Assembly { config, clock, metrics, listener, address }, opened)
+    let helper = helper(&config, &opened.store).await;
+    assemble(Assembly { config, clock, metrics, listener, address, helper }, opened)
 }
 
 /// What [`start`] knows by the time the parts are put together.
@@ -117,6 +121,8 @@ struct Assembly {
     metrics: PrometheusHandle,
     listener: TcpListener,
     address: SocketAddr,
+    /// Where it is for other processes of the deployment, and what it shows them.
+    helper: Option<(Url, Key)>,
 }
 
 /// Opens what is kept, definitions first: a wrong one is told before a long log is read. Files are read apart from the async threads.
@@ -143,7 +149,7 @@ async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 
 }
 
 fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
-    let Assembly { config, clock, metrics, listener, address } = assembly;
+    let Assembly { config, clock, metrics, listener, address, helper } = assembly;
     let Opened { log, store, dimensions, views } = opened;
     let (doors, inner, halt) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let live = Arc::new(Live::default());
@@ -172,13 +178,19 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
         commands,
         inventory: dimensions.inventory.clone(),
         live: live.clone(),
+        share: Share::Whole,
         clock: clock.clone(),
         cancel: inner.clone(),
         halt: halt.clone(),
     };
     let work = Work::begin(parts, seat, &standby)?;
     let maintainer = Maintainer::new(store.clone(), tables, live.clone(), config.maintain.clone())?;
-    let sql = Arc::new(SqlEngine::new(&dimensions, live.clone(), table_source(store), config.sql.clone())?);
+    let sql = SqlEngine::new(&dimensions, live.clone(), table_source(store.clone()), config.sql.clone())?;
+    let roster = Arc::new(Roster::new(helper.map(|(at, key)| (Place { at, version: sql.version() }, key))));
+    let sql = Arc::new(match (roster.own(), roster.key()) {
+        (Some(own), Some(key)) => sql.beside(stages::neighbours(own.at.clone(), key.clone(), roster.clone(), store)),
+        _ => sql,
+    });
     let appender = Appender::new(log.writer(), log.spread(), hand_over, clock.clone());
     let receivers = IngestState::new(config.ingest.clone(), appender.clone(), decoders, clock.clone());
     let view_files = Arc::new(ViewFiles::default());
@@ -195,7 +207,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
         config: config_now,
         metrics: metrics_now,
         standby: standby.clone(),
-        replica: Arc::default(),
+        replica: Arc::new(Replica::new(roster)),
         reads: Arc::default(),
         started_at,
     };
@@ -212,6 +224,25 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     }
     http.spawn(run_http(listener, router, config, doors.clone()));
     Ok(Server { address, state, http, parts, appender, log, doors, inner, _halt: halt.drop_guard() })
+}
+
+/// Where those find this process that look for help with a statement; nothing where the log is not shared, or where it answers no readers.
+fn helps_at(config: &Config) -> Option<Url> {
+    let helps = matches!(config.log, LogConfig::Kafka(_)) && config.server.roles.query;
+    let at = config.server.advertise.as_deref().filter(|_| helps)?.parse::<Url>().ok()?;
+    (at.scheme() == "http").then_some(at)
+}
+
+/// The same, with what the processes of a deployment know each other by. Without that each answers statements alone.
+async fn helper(config: &Config, store: &Store) -> Option<(Url, Key)> {
+    let at = helps_at(config)?;
+    match store.shared_secret().await {
+        Ok(secret) => Some(at).zip(Key::new(&secret)),
+        Err(error) => {
+            tracing::warn!(%error, "what the processes know each other by cannot be read: this one answers statements alone");
+            None
+        }
+    }
 }
 
 /// Stored tables as relations: published files and, after them, the rows in memory.

@@ -210,7 +210,8 @@ impl Chain {
 }
 
 /// Length-prefixed names and bytes.
-fn pack(parts: &[(&str, &Bytes)]) -> Bytes {
+/// Named sections in one piece of bytes.
+pub(crate) fn pack(parts: &[(&str, &Bytes)]) -> Bytes {
     let mut out = Vec::with_capacity(parts.iter().map(|(n, b)| n.len() + b.len() + 12).sum());
     for (name, bytes) in parts {
         out.extend((name.len() as u32).to_le_bytes());
@@ -221,7 +222,8 @@ fn pack(parts: &[(&str, &Bytes)]) -> Bytes {
     out.into()
 }
 
-fn unpack(bytes: &Bytes) -> Option<BTreeMap<String, Bytes>> {
+/// What [`pack`] made; `None` where it is cut off or something else.
+pub(crate) fn unpack(bytes: &Bytes) -> Option<BTreeMap<String, Bytes>> {
     let mut parts = BTreeMap::new();
     let mut at = 0usize;
     while at < bytes.len() {

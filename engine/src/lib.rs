@@ -14,6 +14,7 @@ pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod panes;
+pub mod parts;
 pub mod pipeline;
 pub mod query;
 pub mod raw;

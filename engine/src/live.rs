@@ -1,6 +1,7 @@
 //! What readers see: the published files of each table and, after them, the rows still in memory, swapped together so that no row is seen twice.
 
 use crate::error::Result;
+use crate::parts::Parts;
 use crate::schema::TableName;
 use crate::status::Status;
 use crate::table::TableFiles;
@@ -49,6 +50,55 @@ pub struct ReadView {
     pub forgotten: Arc<BTreeSet<TableName>>,
     /// Watermarks, lags and counts.
     pub status: Arc<Status>,
+    /// What this partition gives to the one that finishes the views; `None` where it finishes them itself.
+    pub parts: Option<Arc<Parts>>,
+}
+
+/// Rows in memory of several partitions.
+struct Several(Vec<Arc<dyn LiveRows>>);
+
+impl LiveRows for Several {
+    fn scan(&self, filter: &LiveFilter) -> Result<Vec<RecordBatch>> {
+        let mut out = vec![];
+        for rows in &self.0 {
+            out.extend(rows.scan(filter)?);
+        }
+        Ok(out)
+    }
+}
+
+impl ReadView {
+    /// Everything of a stream whose panes lie in partitions: their tables, and the views and state of the one that finishes them.
+    pub fn whole(owner: &Arc<ReadView>, partitions: &[Arc<ReadView>]) -> ReadView {
+        let all: Vec<Arc<ReadView>> = std::iter::once(owner).chain(partitions).cloned().collect();
+        let (views, forgotten, status) = (owner.views.clone(), owner.forgotten.clone(), owner.status.clone());
+        ReadView { views, forgotten, status, ..Self::of_partitions(&all) }
+    }
+
+    /// Several partitions of the same tables as one; each view must be of the same instant of publication. Their files are those of the newest
+    /// version that any of them knows.
+    pub fn of_partitions(views: &[Arc<ReadView>]) -> ReadView {
+        let mut whole = ReadView::default();
+        let mut rows: BTreeMap<TableName, Vec<Arc<dyn LiveRows>>> = BTreeMap::new();
+        let mut metrics: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for view in views {
+            for (table, files) in &view.files {
+                let newest = whole.files.entry(table.clone()).or_insert_with(|| files.clone());
+                if files.version > newest.version {
+                    *newest = files.clone();
+                }
+            }
+            for (table, live) in &view.live {
+                rows.entry(table.clone()).or_default().push(live.clone());
+            }
+            for (metric, labels) in view.metrics.iter() {
+                metrics.entry(metric.clone()).or_default().extend(labels.iter().cloned());
+            }
+        }
+        whole.live = rows.into_iter().map(|(table, rows)| (table, Arc::new(Several(rows)) as Arc<dyn LiveRows>)).collect();
+        whole.metrics = Arc::new(metrics.into_iter().map(|(metric, labels)| (metric, labels.into_iter().collect())).collect());
+        whole
+    }
 }
 
 /// A view as readers need it.
@@ -88,6 +138,11 @@ impl From<Arc<ReadView>> for Live {
 }
 
 impl Live {
+    /// Another partition of the same tables: nobody changes the files of one while those of the other are being changed.
+    pub fn beside(other: &Live) -> Self {
+        Self { current: RwLock::default(), commit: other.commit.clone() }
+    }
+
     /// The state to read from; cheap.
     pub fn view(&self) -> Arc<ReadView> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -3,9 +3,12 @@
 
 mod background;
 mod cut;
+mod emit;
+mod inbox;
 mod late;
 mod outbox;
 mod samples;
+mod side;
 mod slow;
 mod view;
 
@@ -31,12 +34,15 @@ use crate::watermark::Watermark;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub(crate) use background::{Backfill, Background, Changed, Purpose};
+pub(crate) use background::{Backfill, Background, Changed, Purpose, Stored};
 pub(crate) use cut::InFlight;
 pub use cut::{Cut, MakeRows};
+#[cfg(test)]
+pub(crate) use emit::PANES_KEPT_MAX;
 pub use late::LATE_WAITING_MAX;
 pub(crate) use late::Late;
 use outbox::Outbox;
+pub(crate) use side::Side;
 pub(crate) use slow::{SlowRequest, SlowSample};
 
 /// See the module.
@@ -76,6 +82,12 @@ pub struct Pipeline {
     news: BTreeSet<u32>,
     outbox: Outbox,
     in_flight: Option<InFlight>,
+    /// Records are read from the log that came in before the start.
+    pub(crate) replays: bool,
+    /// Everything that the log had a moment ago is taken.
+    pub(crate) caught_up: bool,
+    /// What it has of the whole stream.
+    pub(crate) side: Side,
     /// Tables of generations that a published checkpoint has no more.
     pub(crate) forgotten: Arc<BTreeSet<TableName>>,
     /// The past was computed again since the last tick, so readers do not see all of it yet.
@@ -126,6 +138,9 @@ impl Pipeline {
             news: BTreeSet::new(),
             outbox: Outbox::default(),
             in_flight: None,
+            replays: false,
+            caught_up: false,
+            side: Side::Whole,
             forgotten: Arc::default(),
             unshown: false,
             unsaved: false,
@@ -241,7 +256,7 @@ impl Pipeline {
 
     /// True where the watermark lets panes become final.
     fn frontier_due(&self) -> Option<EventTime> {
-        let due = self.panes.frontier_at(self.watermark.current()?);
+        let due = self.frontier_wanted()?;
         self.panes.frontier().is_none_or(|now| due > now).then_some(due)
     }
 
@@ -304,6 +319,9 @@ impl Pipeline {
         // Minutes without a row complete windows as well.
         if !finals.is_empty() || frontier > self.fed {
             self.fed = frontier;
+            if let Side::Partition(emitter) = &mut self.side {
+                emitter.finalize(&finals, &self.registry);
+            }
             self.views.finalize(&finals, &self.registry, self.instants(now));
         }
     }
@@ -313,6 +331,9 @@ impl Pipeline {
         self.feed_views(now);
         let dirty = self.panes.take_dirty();
         let at = self.instants(now);
+        if let Side::Partition(emitter) = &mut self.side {
+            emitter.tick(&dirty, &mut self.panes, &self.registry);
+        }
         self.views.tick(&dirty, &mut self.panes, &self.registry, at);
         self.unshown = false;
         for start in dirty {
@@ -338,7 +359,7 @@ impl Pipeline {
 
     /// True where a cut would write something.
     pub(crate) fn has_news(&self) -> bool {
-        self.unsaved || !self.raw.is_empty() || !self.rollup.is_empty() || !self.outbox.is_empty() || !self.news.is_empty()
+        self.unsaved || self.says_more() || !self.raw.is_empty() || !self.rollup.is_empty() || !self.outbox.is_empty() || !self.news.is_empty()
     }
 
     /// The registry's metrics, shared with readers and copied only when they changed.

@@ -20,6 +20,19 @@ pub struct View {
     pub program: Program,
 }
 
+impl View {
+    /// Its program and the metrics it reads (`None` means all), where it is a windowed aggregation over panes.
+    pub(crate) fn over_panes(&self) -> Option<(&WindowProgram, Option<&BTreeSet<String>>)> {
+        match &self.program {
+            Program::Window(program) => match &program.source {
+                WindowSource::Panes { metrics } => Some((program, metrics.as_ref())),
+                WindowSource::View(_) => None,
+            },
+            Program::Keyed(_) | Program::Fold(_) | Program::Snapshot(_) => None,
+        }
+    }
+}
+
 /// The engine-visible part of a definition.
 #[derive(Debug, Clone)]
 pub struct ViewSpec {

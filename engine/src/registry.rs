@@ -45,7 +45,7 @@ pub struct MetricInfo {
 }
 
 /// A scraped target: a (job, instance) pair, with its two earliest distinct sample times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Target {
     /// The earliest sample time.
     pub first: i64,
@@ -81,6 +81,7 @@ pub struct Registry {
     metrics: Vec<MetricInfo>,
     metric_by_name: HashMap<Arc<str>, u32>,
     targets: Vec<Target>,
+    targets_version: u64,
     target_by_name: HashMap<(String, String), u32>,
     evicted: Evicted,
     inventory: Arc<dyn Inventory>,
@@ -138,6 +139,7 @@ impl Registry {
             metrics: vec![],
             metric_by_name: HashMap::new(),
             targets: vec![],
+            targets_version: 0,
             target_by_name: HashMap::new(),
             evicted: Evicted::default(),
             inventory,
@@ -213,6 +215,7 @@ impl Registry {
         let next = self.targets.len() as u32;
         *self.target_by_name.entry(name).or_insert_with(|| {
             self.targets.push(Target::UNSEEN);
+            self.targets_version += 1;
             next
         })
     }
@@ -280,10 +283,26 @@ impl Registry {
         &self.targets
     }
 
-    /// One target to be observed.
+    /// Grows with every change of a target.
+    pub fn targets_version(&self) -> u64 {
+        self.targets_version
+    }
+
+    /// See [`Target::observe`].
     #[inline]
-    pub fn target_mut(&mut self, index: u32) -> Option<&mut Target> {
-        self.targets.get_mut(index as usize)
+    pub fn observe(&mut self, target: u32, time: i64) -> Option<i64> {
+        let target = self.targets.get_mut(target as usize)?;
+        let known = *target;
+        let before = target.observe(time);
+        self.targets_version += u64::from(*target != known);
+        before
+    }
+
+    /// Takes what another partition knows of a target, which may have no series here yet; gives its index and what [`Self::observe`] does.
+    pub fn observe_elsewhere(&mut self, job: &str, instance: &str, other: Target) -> (u32, Option<i64>) {
+        let index = self.target_index(job, instance);
+        let before = [other.first, other.second].into_iter().filter_map(|time| self.observe(index, time)).max();
+        (index, before)
     }
 
     /// Names of the targets with their indices.
@@ -293,6 +312,7 @@ impl Registry {
 
     /// Puts a target back as a checkpoint kept it.
     pub fn restore_target(&mut self, job: &str, instance: &str, target: Target) {
+        self.targets_version += 1;
         let index = self.target_index(job, instance);
         if let Some(slot) = self.targets.get_mut(index as usize) {
             *slot = target;

@@ -294,6 +294,11 @@ pub fn fixed_tables() -> Vec<TableDef> {
     vec![samples(), series(), rollup_1m(), histograms(), exemplars(), events(), late_samples(), dead_letters()]
 }
 
+/// True of tables whose rows come from samples: where a stream has several partitions, each writes its own.
+pub(crate) fn of_partitions(table: &TableName) -> bool {
+    table.as_str() != EVENTS && fixed_tables().iter().any(|t| t.name == *table)
+}
+
 /// The column that counts corrections of a row; the highest per key counts.
 pub const REVISION: &str = "revision";
 /// The column that says that a row is gone: its key stands, its other columns are null.

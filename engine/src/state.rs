@@ -6,7 +6,7 @@ mod series;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{LogName, Position};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Side};
 use crate::query::Compiler;
 use crate::registry::Target;
 use crate::status::SourceStatus;
@@ -29,6 +29,9 @@ use columns::{int_column, named};
 
 /// Version of the state that is written; a reader takes it and every earlier one. Version 1 had no generations of views and no repairs.
 pub const STATE_VERSION: u32 = 2;
+
+/// Before the names of states that a partition keeps for the owner of the views.
+const PARTS: &str = "parts-";
 
 /// One part of the state.
 #[derive(Debug, Clone)]
@@ -110,6 +113,17 @@ impl Pipeline {
         parts.push(StatePart { name: "views.json".into(), content: PartContent::Bytes(kept.into()) });
         let gone = serde_json::to_vec(self.views.gone()).map_err(|e| Error::caused(ErrorKind::Internal, "state of definitions", e))?;
         parts.push(StatePart { name: "gone.json".into(), content: PartContent::Bytes(gone.into()) });
+        match &self.side {
+            Side::Whole => {}
+            Side::Partition(emitter) => {
+                let (kept, states) = emitter.save()?;
+                parts.push(StatePart { name: "parts.json".into(), content: PartContent::Bytes(kept) });
+                for (table, bytes) in states {
+                    parts.push(StatePart { name: format!("{PARTS}{table}"), content: PartContent::Bytes(bytes) });
+                }
+            }
+            Side::Views(inbox) => parts.push(StatePart { name: "inbox.json".into(), content: PartContent::Bytes(inbox.save()?) }),
+        }
         for (name, bytes) in self.views.save()? {
             parts.push(StatePart { name: format!("view-{name}"), content: PartContent::Bytes(bytes) });
         }
@@ -169,6 +183,22 @@ impl Pipeline {
         }
         if let (Some(past), Some(late)) = (parts.get("past.json"), parts.get("late.arrow")) {
             past::load(self, past, late)?;
+        }
+        let frontier = scalars.frontier;
+        match &mut self.side {
+            Side::Whole => {}
+            Side::Partition(emitter) => {
+                let state = |(name, bytes): (&String, &Bytes)| Some((name.strip_prefix(PARTS)?.to_owned(), bytes.clone()));
+                let states = parts.iter().filter_map(state).collect();
+                if let Some(kept) = parts.get("parts.json") {
+                    emitter.load(kept, &states, compiler)?;
+                }
+            }
+            Side::Views(inbox) => {
+                if let Some(kept) = parts.get("inbox.json") {
+                    inbox.load(kept, frontier)?;
+                }
+            }
         }
         self.restore_scalars(scalars)
     }

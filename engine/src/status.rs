@@ -34,6 +34,23 @@ pub struct Status {
     pub buffered_rows: usize,
     /// The newest published epoch.
     pub epoch: u64,
+    /// Where panes lie in partitions: what each of them said last.
+    pub partitions: BTreeMap<u32, PartitionStatus>,
+}
+
+/// One partition, as the owner of the views knows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// It has said something.
+    pub known: bool,
+    /// Run and number of what it said last.
+    pub said: (u64, u64),
+    /// Its watermark.
+    pub watermark: Option<EventTime>,
+    /// Panes before this are final in it.
+    pub final_before: Option<EventTime>,
+    /// When its newest record came in.
+    pub newest_received: WallTime,
 }
 
 /// The store of tables and checkpoints.

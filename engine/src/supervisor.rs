@@ -5,6 +5,7 @@ mod merge;
 mod outage;
 mod past;
 mod recover;
+mod share;
 
 use crate::checkpoint::{Checkpoint, Epoch, GroupName};
 use crate::clock::Clock;
@@ -16,6 +17,7 @@ use crate::intake::{Deliveries, Delivery};
 use crate::live::Live;
 use crate::log::{Decoder, LogName, LogReader, Position, Record};
 use crate::metrics::Metric;
+use crate::parts::{OrderBook, Partitions};
 use crate::pipeline::{LATE_WAITING_MAX, Pipeline};
 use crate::query::{Compiler, Inventory, STACK_BYTES, View};
 use crate::table::{History, TableStore};
@@ -61,12 +63,31 @@ pub struct EngineParts {
     pub inventory: Arc<dyn Inventory>,
     /// What readers see.
     pub live: Arc<Live>,
+    /// What it has of the stream.
+    pub share: Share,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Stops it gracefully.
     pub cancel: CancellationToken,
     /// Stops it at once, in the middle of whatever it does: everything durable is found again by the next start.
     pub halt: CancellationToken,
+}
+
+/// What an engine has of a stream.
+pub enum Share {
+    /// All of it.
+    Whole,
+    /// The samples of one partition; the views are another engine's.
+    Partition {
+        /// Which.
+        partition: u32,
+        /// Another number with each start.
+        run: u64,
+        /// What the owner of the views wants.
+        orders: Arc<OrderBook>,
+    },
+    /// Events, and the views over all partitions.
+    Views(Arc<dyn Partitions>),
 }
 
 /// A running engine.
@@ -89,7 +110,12 @@ impl EngineHandle {
 /// # Errors
 /// `Invalid` where views or configuration do not fit; what recovery meets is told by [`EngineHandle::join`].
 pub fn start(parts: EngineParts) -> Result<EngineHandle> {
-    let pipeline = Pipeline::new(parts.config.clone(), parts.views, parts.inventory)?;
+    let mut pipeline = Pipeline::new(parts.config.clone(), parts.views, parts.inventory)?;
+    match &parts.share {
+        Share::Whole => {}
+        Share::Partition { partition, run, .. } => pipeline.become_partition(*partition, *run),
+        Share::Views(_) => pipeline.become_views(),
+    }
     let chain = Chain {
         group: parts.group,
         writer: parts.writer,
@@ -108,6 +134,7 @@ pub fn start(parts: EngineParts) -> Result<EngineHandle> {
         decoder: parts.decoder,
         history: parts.history,
         live: parts.live,
+        share: parts.share,
         clock: parts.clock,
         cancel: parts.cancel,
         halt: parts.halt,
@@ -153,6 +180,7 @@ struct Engine {
     decoder: Arc<dyn Decoder>,
     history: Arc<dyn History>,
     live: Arc<Live>,
+    share: Share,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
     halt: CancellationToken,
@@ -265,11 +293,14 @@ impl Engine {
                 Event::Stop | Event::Delivered(None) => break,
                 Event::Committed(done) => self.committed(done?).await?,
                 Event::Tick => self.tick().await?,
-                Event::Worked(worked) => self.take_worked(worked)?,
-                Event::Asked(command) => self.command(command),
+                Event::Worked(worked) => self.take_worked(worked).await?,
+                Event::Asked(command) => self.command(command).await,
                 Event::Delivered(Some(first)) => {
                     self.accept(first).await?;
                     for _ in 0..BURST {
+                        if self.is_enough() {
+                            break;
+                        }
                         let Ok(next) = intake.try_recv() else { break };
                         self.accept(next).await?;
                     }
@@ -283,10 +314,15 @@ impl Engine {
     /// True while no more records may come into memory.
     fn is_full(&self) -> bool {
         // No more than one epoch's rows wait behind the one that is written.
-        (self.committing.is_some() && self.pipeline.fresh_rows() >= self.config.buffer_rows_max)
+        (self.committing.is_some() && self.is_enough())
             // A flood of old samples waits with its senders, not in memory.
             || self.pipeline.late.len() >= LATE_WAITING_MAX
             || self.pipeline.is_slow_full()
+    }
+
+    /// True when the rows in memory are those of one epoch.
+    fn is_enough(&self) -> bool {
+        self.pipeline.fresh_rows() >= self.config.buffer_rows_max
     }
 
     /// Takes what was promised, then writes a last checkpoint.
@@ -296,6 +332,7 @@ impl Engine {
             self.accept(deliveries).await?;
         }
         self.finish_commit().await?;
+        self.agree().await?;
         self.resolve_all().await?;
         if self.has_news() || !self.answers.is_empty() {
             self.begin_cut()?;
@@ -323,6 +360,7 @@ impl Engine {
     async fn tick(&mut self) -> Result<()> {
         let started = Instant::now();
         self.follow().await?;
+        self.agree().await?;
         if let Some(request) = self.pipeline.slow_request() {
             self.resolve_if_there(request).await?;
         }
@@ -330,7 +368,7 @@ impl Engine {
         self.answer_if_whole();
         self.show(None);
         self.cut_if_due()?;
-        self.work_if_due();
+        self.work_if_due().await;
         metrics::histogram!(Metric::TickSeconds.name()).record(started.elapsed().as_secs_f64());
         metrics::gauge!(Metric::Series.name()).set(self.pipeline.registry.len() as f64);
         metrics::gauge!(Metric::BufferedRows.name()).set(self.pipeline.buffered_rows() as f64);
@@ -378,7 +416,7 @@ impl Engine {
     }
 
     fn cut_if_due(&mut self) -> Result<()> {
-        let full = self.pipeline.fresh_rows() >= self.config.buffer_rows_max;
+        let full = self.is_enough();
         let asked = !self.answers.is_empty();
         let due = asked || self.last_cut.elapsed() >= Duration::from_millis(self.config.checkpoint_interval_ms);
         // Out-of-order samples are resolved by the next tick; a cut waits for it.

@@ -4,6 +4,7 @@ mod entry;
 mod envelope;
 mod generations;
 mod input;
+mod parts;
 mod past;
 mod saved;
 mod upserts;
@@ -27,8 +28,8 @@ pub(crate) use entry::Fill;
 use entry::{Entry, Recent, State, TickWork, newest_window, serving};
 pub use envelope::{Envelope, with_envelope};
 pub(crate) use generations::{Gone, tables_of};
-use input::PaneInput;
-pub(crate) use past::{Applied, Chosen, Extent, Touched, Why};
+pub(crate) use input::{PaneInput, RowsByPane};
+pub(crate) use past::{Applied, Chosen, Extent, Why};
 pub(crate) use window::window_starts as window_start_column;
 
 /// How long final rows of windowed views stay in memory for snapshot views to read, in event time.
@@ -44,6 +45,8 @@ pub type FinalPanes = Vec<(i64, Arc<Vec<PaneRow>>)>;
 pub struct Views {
     entries: Vec<Entry>,
     input: PaneInput,
+    /// Partitions give the states of views over panes.
+    by_parts: bool,
     finalized: bool,
     gone: Gone,
 }
@@ -77,7 +80,7 @@ impl Views {
             check(&entries, &view)?;
             entries.push(Entry::new(Arc::new(view), Origin::Shipped)?);
         }
-        Ok(Self { entries, input: PaneInput::default(), finalized: false, gone: Gone::new() })
+        Ok(Self { entries, input: PaneInput::default(), by_parts: false, finalized: false, gone: Gone::new() })
     }
 
     /// Definitions and full schemas of the views that readers see, in order.
@@ -111,6 +114,12 @@ impl Views {
             let (before, rest) = self.entries.split_at_mut(i);
             let Some(entry) = rest.first_mut() else { continue };
             let rows = match (&entry.view.program, &mut entry.state) {
+                (Program::Window(program), State::Window(state)) if self.by_parts && matches!(program.source, WindowSource::Panes { .. }) => {
+                    match &entry.fill {
+                        Some(fill) if !fill.joined || fill.waits => state.absorb_parts(program, frontier).map(|()| vec![]),
+                        _ => state.finalize_parts(program, frontier),
+                    }
+                }
                 (Program::Window(program), State::Window(state)) => {
                     let rows = match &program.source {
                         WindowSource::Panes { metrics } => self.input.final_rows(metrics.as_ref(), registry),

@@ -83,6 +83,11 @@ impl Watermark {
         self.sources.iter()
     }
 
+    /// Takes the watermark of those that have the sources.
+    pub fn advance(&mut self, to: Option<EventTime>, newest_received: WallTime) {
+        (self.current, self.newest_received) = (self.current.max(to), self.newest_received.max(newest_received));
+    }
+
     /// Puts back what a checkpoint kept.
     pub fn restore(&mut self, current: Option<EventTime>, newest_received: WallTime, sources: BTreeMap<Arc<str>, SourceClock>) {
         (self.current, self.newest_received, self.sources) = (current, newest_received, sources);

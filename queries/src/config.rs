@@ -24,11 +24,13 @@ pub struct SqlLimits {
     pub concurrent_max: usize,
     /// Threads that run them.
     pub threads: usize,
+    /// Bytes of published files that a query reads of one table before other processes help with it.
+    pub spread_bytes_min: u64,
 }
 
 impl Default for SqlLimits {
     fn default() -> Self {
-        Self { rows_max: 1_000_000, memory_bytes_max: 1 << 30, seconds_max: 30, concurrent_max: 8, threads: 2 }
+        Self { rows_max: 1_000_000, memory_bytes_max: 1 << 30, seconds_max: 30, concurrent_max: 8, threads: 2, spread_bytes_min: 64 << 20 }
     }
 }
 
@@ -49,6 +51,7 @@ impl SqlLimits {
         range("memory_bytes_max", self.memory_bytes_max, 1 << 20, 1 << 40)?;
         range("seconds_max", self.seconds_max, 1, 3_600)?;
         range("concurrent_max", self.concurrent_max as u64, 1, 1_000)?;
-        range("threads", self.threads as u64, 1, 256)
+        range("threads", self.threads as u64, 1, 256)?;
+        range("spread_bytes_min", self.spread_bytes_min, 0, 1 << 50)
     }
 }

@@ -15,6 +15,14 @@ pub enum Metric {
     StatementSeconds,
     /// Ad hoc statements running.
     StatementsRunning,
+    /// Ad hoc statements answered by stages on several processes.
+    StatementsSpread,
+    /// Ad hoc statements that were to be answered so and were computed by this process alone, by `reason` (plan, time, failed).
+    StatementsAlone,
+    /// Parts of stages that this process took for statements of others.
+    StagesRun,
+    /// Those of them that are there now.
+    StagesRunning,
 }
 
 impl Metric {
@@ -27,6 +35,10 @@ impl Metric {
             Self::RowsOut => "afferent_queries_rows_out_total",
             Self::StatementSeconds => "afferent_queries_statement_seconds",
             Self::StatementsRunning => "afferent_queries_statements_running",
+            Self::StatementsSpread => "afferent_queries_statements_spread_total",
+            Self::StatementsAlone => "afferent_queries_statements_alone_total",
+            Self::StagesRun => "afferent_queries_stages_run_total",
+            Self::StagesRunning => "afferent_queries_stages_running",
         }
     }
 }

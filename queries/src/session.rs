@@ -7,6 +7,7 @@ mod latest;
 mod limits;
 mod newest;
 mod sandbox;
+pub mod stages;
 
 pub use answer::{Answer, AnswerStats};
 
@@ -21,16 +22,23 @@ use afferent_engine::live::{Live, ReadView};
 use afferent_engine::query::STACK_BYTES;
 use afferent_engine::schema::TableDef;
 use answer::Sender;
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use catalog::{CATALOG, PUBLIC, Relations};
 use datafusion::catalog::TableProvider;
+use datafusion::common::display::{PlanType, StringifiedPlan};
 use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionStateBuilder, SessionStateDefaults, TaskContext};
-use datafusion::physical_plan::execute_stream;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::explain::ExplainExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
+use stages::{Neighbours, Parts, Spread, Stages};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +56,7 @@ pub struct SqlEngine {
     shared: Arc<Shared>,
     slots: Arc<Semaphore>,
     pool: Arc<Pool>,
+    stages: Option<Stages>,
 }
 
 /// What every query needs.
@@ -69,6 +78,9 @@ impl Drop for Pool {
         }
     }
 }
+
+/// Bytes of an answer of several processes that are held back.
+const HELD_BYTES_MAX: usize = 8 << 20;
 
 /// Threads that run queries at most, however many may run at once.
 const POOL_THREADS_MAX: usize = 256;
@@ -96,7 +108,29 @@ impl SqlEngine {
         }
         let fixed = Arc::new(catalog::Fixed { constant, plain: shipped_plain()? });
         let slots = Arc::new(Semaphore::new(limits.concurrent_max));
-        Ok(Self { live, shared: Arc::new(Shared { tables, limits, state, runtime, fixed }), slots, pool: Arc::new(Pool(Some(pool))) })
+        Ok(Self { live, shared: Arc::new(Shared { tables, limits, state, runtime, fixed }), slots, pool: Arc::new(Pool(Some(pool))), stages: None })
+    }
+
+    /// The same engine with other processes that help it, and that it helps.
+    #[must_use]
+    pub fn beside(mut self, neighbours: Neighbours) -> Self {
+        self.stages = self.pool.0.as_ref().map(|pool| Stages::new(neighbours, &self.shared, Arc::clone(&self.slots), pool.handle().clone()));
+        self
+    }
+
+    /// What a process has to be of to run stages for this one.
+    pub fn version(&self) -> String {
+        stages::version(&self.shared.state)
+    }
+
+    /// Takes the plan of a stage of another process and keeps it for as long as the answer is held; none where this engine has no neighbours.
+    pub async fn take_stage(&self, body: Bytes) -> Option<Parts> {
+        Some(self.stages.as_ref()?.plan(body).await)
+    }
+
+    /// Runs one partition of it; none where this engine has no neighbours.
+    pub async fn run_stage(&self, body: Bytes) -> Option<Parts> {
+        Some(self.stages.as_ref()?.run(body).await)
     }
 
     /// The same engine over other tables.
@@ -133,7 +167,7 @@ impl SqlEngine {
         let Some(pool) = &self.pool.0 else {
             return Err(Error::Internal("the query threads are gone".to_owned()));
         };
-        let job = job(Arc::clone(&self.shared), view, statement, sender, deadline, slot);
+        let job = job(Arc::clone(&self.shared), self.stages.clone(), view, statement, sender, deadline, slot);
         answer.cancels(pool.handle().spawn(job).abort_handle());
         // Planning cannot be interrupted, but nobody needs to wait for it.
         match timeout_at(deadline + Duration::from_secs(1), answer.begin()).await {
@@ -147,6 +181,7 @@ impl SqlEngine {
 /// Plans and runs one query until its end, its deadline, or until nobody listens.
 async fn job(
     shared: Arc<Shared>,
+    stages: Option<Stages>,
     view: Arc<ReadView>,
     statement: datafusion::sql::parser::Statement,
     sender: Sender,
@@ -154,28 +189,33 @@ async fn job(
     slot: OwnedSemaphorePermit,
 ) {
     let work = async {
-        let mut rows = shared.open(view, statement).await?;
-        sender.columns(rows.schema()).await;
-        let mut count = 0;
-        while let Some(batch) = rows.next().await {
-            let batch = batch.map_err(|e| limits::execution(e, &shared.limits))?;
-            count += batch.num_rows() as u64;
-            if count > shared.limits.rows_max {
-                return Err(limits::rows(&shared.limits));
-            }
-            if !sender.rows(batch).await {
-                break;
+        let mut planned = shared.plan(Arc::clone(&view), statement).await?;
+        if let Some(stages) = &stages {
+            shared.explain(stages, &mut planned, deadline).await?;
+            if shared.in_stages(stages, &planned, &sender, deadline).await? {
+                return Ok(());
             }
         }
-        Ok(())
+        let rows = shared.alone(&planned)?;
+        sender.columns(rows.schema(), 1).await;
+        shared.forward(rows, 0, &sender).await
     };
     let outcome = timeout_at(deadline, work).await.unwrap_or_else(|_| Err(limits::seconds(&shared.limits)));
     sender.end(outcome);
+    // The files of this state stay until here, wherever they are read.
+    drop(view);
     drop(slot);
 }
 
+/// A statement that can be run.
+struct Planned {
+    state: SessionState,
+    logical: LogicalPlan,
+    physical: Arc<dyn ExecutionPlan>,
+}
+
 impl Shared {
-    async fn open(&self, view: Arc<ReadView>, statement: datafusion::sql::parser::Statement) -> Result<SendableRecordBatchStream> {
+    async fn plan(&self, view: Arc<ReadView>, statement: datafusion::sql::parser::Statement) -> Result<Planned> {
         let mut state = self.state.clone();
         state.mark_start_execution();
         let as_of = view.status.as_of.map(|t| t.micros());
@@ -183,15 +223,112 @@ impl Shared {
         let relations = Relations::new(view, Arc::clone(&self.tables), Arc::clone(&self.fixed), state.clone());
         let relations = Arc::new(relations);
         state.register_catalog_list(catalog::list(&relations)?);
-        let plan = state.statement_to_plan(statement).await.map_err(|e| relations.explain(e))?;
+        let logical = state.statement_to_plan(statement).await.map_err(|e| relations.explain(e))?;
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        read_only.verify_plan(&plan).map_err(|e| Error::Forbidden(e.strip_backtrace()))?;
-        let physical = state.create_physical_plan(&plan).await.map_err(|e| limits::planning(e, &self.limits))?;
-        let runtime = limits::per_query(&self.runtime, &self.limits)?;
-        let none = HashMap::new;
-        let task = TaskContext::new(None, String::new(), state.config().clone(), none(), HashMap::new(), HashMap::new(), HashMap::new(), runtime);
-        execute_stream(physical, Arc::new(task)).map_err(|e| limits::execution(e, &self.limits))
+        read_only.verify_plan(&logical).map_err(|e| Error::Forbidden(e.strip_backtrace()))?;
+        let physical = state.create_physical_plan(&logical).await.map_err(|e| limits::planning(e, &self.limits))?;
+        Ok(Planned { state, logical, physical })
     }
+
+    /// Runs it in this process.
+    fn alone(&self, planned: &Planned) -> Result<SendableRecordBatchStream> {
+        let runtime = limits::per_query(&self.runtime, &self.limits)?;
+        let (none, config) = (HashMap::new, planned.state.config().clone());
+        let task = TaskContext::new(None, String::new(), config, none(), HashMap::new(), HashMap::new(), HashMap::new(), runtime);
+        execute_stream(Arc::clone(&planned.physical), Arc::new(task)).map_err(|e| limits::execution(e, &self.limits))
+    }
+
+    /// Hands rows on until their end; `count` went before.
+    async fn forward(&self, mut rows: SendableRecordBatchStream, mut count: u64, sender: &Sender) -> Result<()> {
+        while let Some(batch) = rows.next().await {
+            let batch = batch.map_err(|e| limits::execution(e, &self.limits))?;
+            if !self.hand_on(batch, &mut count, sender).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// False where nobody listens any more.
+    async fn hand_on(&self, batch: RecordBatch, count: &mut u64, sender: &Sender) -> Result<bool> {
+        *count += batch.num_rows() as u64;
+        if *count > self.limits.rows_max {
+            return Err(limits::rows(&self.limits));
+        }
+        Ok(sender.rows(batch).await)
+    }
+
+    /// Runs it on several processes where it is worth that; false where it is this one alone that has to, and nothing was sent yet. Its first rows are
+    /// held back, so that most of what goes wrong elsewhere goes unnoticed.
+    async fn in_stages(&self, stages: &Stages, planned: &Planned, sender: &Sender, deadline: Instant) -> Result<bool> {
+        let Some(others) = stages.worth_it(&planned.physical) else { return Ok(false) };
+        let processes = others.len() + 1;
+        let runtime = limits::per_query(&self.runtime, &self.limits)?;
+        let begin = async {
+            let started = stages.start(&planned.state, &planned.logical, others, deadline, runtime).await;
+            let Some(mut spread) = started.map_err(|e| ("plan", e))? else { return Ok(None) };
+            let (mut held, mut bytes, mut over) = (Vec::new(), 0, false);
+            while bytes < HELD_BYTES_MAX && !over {
+                match spread.rows.next().await {
+                    Some(batch) => {
+                        let batch = batch.map_err(|e| ("failed", e))?;
+                        bytes += batch.get_array_memory_size();
+                        held.push(batch);
+                    }
+                    None => over = true,
+                }
+            }
+            Ok::<_, (&str, DataFusionError)>(Some((spread, held)))
+        };
+        let now = Instant::now();
+        // The rest is enough to begin again, if this machine is not slower than all of them.
+        let begun = match timeout_at(now + deadline.saturating_duration_since(now) / 2, begin).await {
+            Ok(Ok(Some(begun))) => begun,
+            Ok(Ok(None)) => return Ok(false),
+            Ok(Err((reason, error))) => return Ok(told_alone(reason, &error.strip_backtrace())),
+            Err(_) => return Ok(told_alone("time", "the first rows took too long")),
+        };
+        let (spread, held) = begun;
+        metrics::counter!(Metric::StatementsSpread.name()).increment(1);
+        sender.columns(spread.rows.schema(), processes).await;
+        let mut count = 0;
+        for batch in held {
+            if !self.hand_on(batch, &mut count, sender).await? {
+                return Ok(true);
+            }
+        }
+        let Spread { rows, kept } = spread;
+        let outcome = self.forward(rows, count, sender).await;
+        drop(kept);
+        outcome.map(|()| true)
+    }
+
+    /// Adds to an `EXPLAIN` what other processes would do.
+    async fn explain(&self, stages: &Stages, planned: &mut Planned, deadline: Instant) -> Result<()> {
+        let LogicalPlan::Explain(asked) = &planned.logical else { return Ok(()) };
+        let Some(shown) = planned.physical.downcast_ref::<ExplainExec>() else { return Ok(()) };
+        let planning = |e| limits::planning(e, &self.limits);
+        let physical = planned.state.create_physical_plan(&asked.plan).await.map_err(planning)?;
+        let Some(others) = stages.worth_it(&physical) else { return Ok(()) };
+        let processes = others.len() + 1;
+        let plan = match stages.shown(&planned.state, &asked.plan, others, deadline).await {
+            Ok(Some(plan)) => plan,
+            Ok(None) => return Ok(()),
+            Err(error) => format!("not in stages: {}", error.strip_backtrace()),
+        };
+        // Of the kinds that are always shown; its text says what it is.
+        let spread = StringifiedPlan::new(PlanType::FinalPhysicalPlan, format!("over {processes} processes:\n{plan}"));
+        let plans = shown.stringified_plans().iter().cloned().chain([spread]);
+        planned.physical = Arc::new(ExplainExec::new(shown.schema(), plans.collect(), shown.verbose()));
+        Ok(())
+    }
+}
+
+/// Says why this process computes alone what others were to help with.
+fn told_alone(reason: &'static str, why: &str) -> bool {
+    metrics::counter!(Metric::StatementsAlone.name(), "reason" => reason).increment(1);
+    tracing::debug!(reason, why, "a statement that was to be spread over several processes is computed by this one alone");
+    false
 }
 
 /// The session every query starts from: functions and settings, no relations, no file formats.

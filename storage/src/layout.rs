@@ -7,6 +7,7 @@
 //! tables/<table>/_purging                               its files are being removed
 //! checkpoints/<group>/<epoch>.json
 //! checkpoints/<group>/state/<epoch>-<name>
+//! processes/secret                                      what the processes of the deployment know each other by
 //! trial/<token>                                         a bucket is tried out when it is opened
 //! ```
 
@@ -19,6 +20,11 @@ pub const DATE_COLUMN: &str = "date";
 
 /// Digits of an epoch in an object name, so that names sort as numbers do.
 const EPOCH_DIGITS: usize = 20;
+
+/// What the processes of the deployment know each other by.
+pub fn shared_secret() -> Path {
+    Path::from("processes/secret")
+}
 
 /// The folder of all tables.
 pub fn tables_root() -> Path {
@@ -70,6 +76,13 @@ pub fn data_file(table: &TableName, relative: &str) -> Path {
 /// Whether an object below a table's root is a data file that this crate wrote.
 pub fn is_data_file(relative: &str) -> bool {
     relative.starts_with("date=") && relative.ends_with(".parquet")
+}
+
+/// Whether the store's path is that of a data file of some table.
+pub fn is_table_data(path: &Path) -> bool {
+    let parts: Vec<_> = path.parts().collect();
+    let [tables, table, date, file] = parts.as_slice() else { return false };
+    tables.as_ref() == tables_root().as_ref() && !table.as_ref().is_empty() && is_data_file(&format!("{}/{}", date.as_ref(), file.as_ref()))
 }
 
 /// The folder of what is put there to try out a bucket.

@@ -11,6 +11,7 @@ pub mod log;
 pub mod maintain;
 pub mod metrics;
 pub mod object_store;
+mod secret;
 pub mod steps;
 pub mod table;
 

@@ -3,6 +3,7 @@
 pub(crate) mod columns;
 pub mod conformance;
 pub mod delta;
+pub mod foreign;
 pub(crate) mod parquet;
 pub(crate) mod pins;
 pub mod provider;

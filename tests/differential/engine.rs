@@ -2,6 +2,7 @@
 
 use super::chance::Chance;
 use super::mutant::Mutant;
+use super::schedule::{Schedule, Then};
 use super::stream::FUTURE_MS_MAX;
 use afferent_engine::checkpoint::GroupName;
 use afferent_engine::clock::ManualClock;
@@ -9,21 +10,24 @@ use afferent_engine::config::EngineConfig;
 use afferent_engine::control::{BackfillRange, Control, Define, Origin, control};
 use afferent_engine::error::ErrorKind;
 use afferent_engine::intake::{Delivery, Intake, intake};
-use afferent_engine::live::{Live, LiveFilter};
-use afferent_engine::log::{Decoder, LogName, LogReader, LogWriter, Position, Record, Topic};
+use afferent_engine::live::{Live, LiveFilter, ReadView};
+use afferent_engine::log::{Decoder, LogName, LogReader, LogWriter, Record, Topic};
+use afferent_engine::parts::{LocalPartition, LocalPartitions, Order, Partitions, Parts};
 use afferent_engine::query::View;
 use afferent_engine::schema::TableName;
 use afferent_engine::sim::{MemoryCheckpoints, MemoryLog, MemoryTables};
-use afferent_engine::status::{BackfillState, GenerationState};
-use afferent_engine::supervisor::{EngineHandle, EngineParts, start};
+use afferent_engine::status::{BackfillState, GenerationState, GenerationStatus};
+use afferent_engine::supervisor::{EngineHandle, EngineParts, Share, start};
 use afferent_engine::time::{EventTime, WallTime};
 use afferent_ingest::decoder::{Decoders, Limits};
-use afferent_ingest::spread::{Share, Spread};
+use afferent_ingest::spread::Spread;
 use afferent_queries::dimensions::Dimensions;
 use afferent_queries::plan::Statements;
 use arrow::record_batch::RecordBatch;
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -35,87 +39,6 @@ const TICK_MS: u64 = 30;
 
 /// Deliveries that may overtake each other.
 const OVERTAKEN_MAX: usize = 6;
-
-/// What happens between two parts of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
-    /// The engine looks at everything taken so far.
-    Tick,
-    /// It is stopped in the middle of whatever it does after so many milliseconds, and started again.
-    Halt(u64),
-    /// It stops with everything checkpointed, and is started again.
-    Stop,
-    /// The views that were left out at the start are defined.
-    Define,
-    /// One of the views (counted round) is computed again from what is stored.
-    Backfill(usize),
-}
-
-/// How arrivals reach the engine.
-#[derive(Debug, Clone)]
-pub(super) struct Schedule {
-    pub(super) name: &'static str,
-    /// What happens after so many arrivals.
-    pub(super) parts: Vec<(usize, Then)>,
-    /// Deliveries overtake each other on their way from the log.
-    pub(super) overtaking: bool,
-    /// Milliseconds between checkpoints.
-    pub(super) checkpoint_ms: u64,
-    /// Bodies are shuffled by up to so many milliseconds.
-    pub(super) shuffle_ms: i64,
-    /// Partitions over which series are spread.
-    pub(super) partitions: u32,
-    /// Views that are defined in mid-stream, where the parts say so.
-    pub(super) late_views: BTreeSet<String>,
-    pub(super) seed: u64,
-}
-
-impl Schedule {
-    /// The plainest one: everything at once.
-    pub(super) fn straight(seed: u64) -> Self {
-        let late_views = BTreeSet::new();
-        Self { name: "straight", parts: vec![], overtaking: false, checkpoint_ms: 3_600_000, shuffle_ms: 0, partitions: 1, late_views, seed }
-    }
-
-    /// The schedules every stream is run by.
-    pub(super) fn all(chance: &mut Chance, arrivals: usize, lateness_ms: i64) -> Vec<Self> {
-        let seed = chance.next();
-        let places = |chance: &mut Chance, n: i64| {
-            let mut at: Vec<usize> = (0..n).map(|_| chance.index(arrivals.max(1))).collect();
-            at.sort_unstable();
-            at
-        };
-        let ticks = places(chance, 4).into_iter().map(|at| (at, Then::Tick)).collect();
-        let watched = Self { name: "watched", parts: ticks, checkpoint_ms: 10, overtaking: true, ..Self::straight(seed) };
-        let stops = places(chance, 3).into_iter().map(|at| (at, if chance.one_in(3) { Then::Tick } else { Then::Stop })).collect();
-        let stopped = Self { name: "stopped", parts: stops, ..Self::straight(seed) };
-        let halts =
-            places(chance, 5).into_iter().map(|at| (at, *chance.pick(&[Then::Halt(0), Then::Halt(3), Then::Halt(15), Then::Halt(30), Then::Tick])));
-        let halted = Self { name: "halted", parts: halts.collect(), checkpoint_ms: 10, ..Self::straight(seed) };
-        let ticks = places(chance, 2).into_iter().map(|at| (at, *chance.pick(&[Then::Tick, Then::Halt(12)]))).collect();
-        let shuffle_ms = *chance.pick(&[5_000, lateness_ms / 2, lateness_ms, lateness_ms * 2]);
-        let shuffled = Self { name: "shuffled", parts: ticks, checkpoint_ms: 20, shuffle_ms, ..Self::straight(seed) };
-        let mut parts: Vec<(usize, Then)> = places(chance, 1).into_iter().map(|at| (at, Then::Define)).collect();
-        let after = |chance: &mut Chance| *chance.pick(&[Then::Tick, Then::Halt(0), Then::Halt(9), Then::Stop]);
-        parts.extend(places(chance, 2).into_iter().map(|at| (at, after(chance))));
-        parts.extend(places(chance, 2).into_iter().map(|at| (at, Then::Backfill(chance.index(100)))));
-        parts.sort_by_key(|(at, _)| *at);
-        let defined = Self { name: "defined", parts, checkpoint_ms: 20, ..Self::straight(seed) };
-        let interrupted = [watched, stopped, halted, shuffled, defined].map(|s| Self { partitions: *chance.pick(&[1, 4, 12]), ..s });
-        [Self::straight(seed)].into_iter().chain(interrupted).collect()
-    }
-
-    /// The views of the start and those that come later.
-    fn parted<'v>(&self, views: &'v [View]) -> (Vec<&'v View>, Vec<&'v View>) {
-        let come_later = self.parts.iter().any(|(_, then)| *then == Then::Define);
-        views.iter().partition(|v| !come_later || !self.late_views.contains(v.spec.name.as_str()))
-    }
-
-    /// True where something is computed beside the stream that the end has to wait for.
-    fn computes_history(&self) -> bool {
-        self.parts.iter().any(|(_, then)| matches!(then, Then::Define | Then::Backfill(_)))
-    }
-}
 
 /// What every engine shares.
 pub(super) struct Ground {
@@ -139,6 +62,11 @@ pub(super) struct World {
     decoder: Arc<dyn Decoder>,
     receiver: Arc<Decoders>,
     partitions: u32,
+    workers: bool,
+    reached: Arc<Reached>,
+    /// All engines change the files of tables under its lock.
+    commits: Live,
+    runs: AtomicU64,
     mutant: Option<Mutant>,
 }
 
@@ -150,6 +78,34 @@ struct Running {
     cancel: CancellationToken,
     halt: CancellationToken,
     handle: EngineHandle,
+}
+
+/// The engines of one stream: the one that has the views, then those of the partitions if they have their own.
+type Team = Vec<Running>;
+
+/// The partitions as the owner of the views reaches them, across their restarts.
+#[derive(Default)]
+struct Reached(Mutex<BTreeMap<u32, LocalPartition>>);
+
+impl Reached {
+    fn now(&self) -> LocalPartitions {
+        LocalPartitions(self.0.lock().unwrap().values().cloned().collect())
+    }
+}
+
+#[async_trait]
+impl Partitions for Reached {
+    fn tell(&self, order: Arc<Order>) {
+        self.now().tell(order);
+    }
+
+    fn reports(&self) -> BTreeMap<u32, Option<Arc<Parts>>> {
+        self.now().reports()
+    }
+
+    async fn tables(&self) -> afferent_engine::error::Result<Arc<ReadView>> {
+        self.now().tables().await
+    }
 }
 
 /// The real decoders with the usual limits.
@@ -170,11 +126,39 @@ async fn recovered(live: &Live) {
     }
 }
 
+/// Defines views in order.
+async fn define(control: &Control, views: &[&View]) -> Result<(), String> {
+    for View { spec, .. } in views {
+        let define = Define { name: spec.name.clone(), sql: spec.sql.clone(), replace: false, origin: Origin::Statement };
+        // One that reads another has to wait until that one's history is computed.
+        while let Err(error) = control.define(define.clone()).await {
+            if error.kind() != ErrorKind::Unavailable {
+                return Err(format!("{} cannot be defined: {error}", spec.name));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    Ok(())
+}
+
 impl World {
-    pub(super) fn new(ground: Arc<Ground>, partitions: u32, mutant: Option<Mutant>) -> Self {
+    pub(super) fn new(ground: Arc<Ground>, schedule: &Schedule, mutant: Option<Mutant>) -> Self {
         let receiver = decoders();
         let decoder = Mutant::decoder(mutant, receiver.clone());
-        Self { ground, log: Arc::default(), tables: Arc::default(), checkpoints: Arc::default(), decoder, receiver, partitions, mutant }
+        Self {
+            ground,
+            log: Arc::default(),
+            tables: Arc::default(),
+            checkpoints: Arc::default(),
+            decoder,
+            receiver,
+            partitions: schedule.partitions,
+            workers: schedule.workers,
+            reached: Arc::default(),
+            commits: Live::default(),
+            runs: AtomicU64::new(0),
+            mutant,
+        }
     }
 
     fn logs(&self) -> Vec<LogName> {
@@ -182,15 +166,48 @@ impl World {
         metrics.chain([LogName::first(Topic::Events)]).collect()
     }
 
-    fn start(&self, views: &[&View], config: &EngineConfig) -> Result<Running, String> {
+    /// Logs, views and share of the engine at a place of the team, and where readers see it.
+    fn part_of(&self, place: usize, views: &[&View]) -> (Vec<LogName>, GroupName, Vec<View>, Share, Arc<Live>) {
+        let copied = || views.iter().map(|v| super::copied(v)).collect();
+        if !self.workers {
+            return (self.logs(), GroupName::of_partition(0), copied(), Share::Whole, Arc::default());
+        }
+        let live = Arc::new(Live::beside(&self.commits));
+        if place == 0 {
+            let reached: Arc<dyn Partitions> = self.reached.clone();
+            return (vec![LogName::first(Topic::Events)], GroupName("views".into()), copied(), Share::Views(reached), live);
+        }
+        let partition = place as u32 - 1;
+        let run = self.runs.fetch_add(1, Ordering::SeqCst);
+        let orders = {
+            let mut reached = self.reached.0.lock().unwrap();
+            let known = reached.get(&partition).map(|p| p.orders.clone()).unwrap_or_default();
+            reached.insert(partition, LocalPartition { partition, live: live.clone(), orders: known.clone() });
+            known
+        };
+        let log = LogName { topic: Topic::Metrics, partition };
+        (vec![log], GroupName::of_partition(partition), vec![], Share::Partition { partition, run, orders }, live)
+    }
+
+    /// Starts all engines.
+    fn start(&self, views: &[&View], config: &EngineConfig) -> Result<Team, String> {
+        // The partitions first: their owner has to know how many there are.
+        let engines = if self.workers { 1 + self.partitions as usize } else { 1 };
+        let mut team = (1..engines).map(|place| self.start_one(place, views, config)).collect::<Result<Team, String>>()?;
+        team.insert(0, self.start_one(0, views, config)?);
+        Ok(team)
+    }
+
+    fn start_one(&self, place: usize, views: &[&View], config: &EngineConfig) -> Result<Running, String> {
         let (intake, receiver) = intake();
         let (control, commands) = control();
-        let (cancel, halt, live) = (CancellationToken::new(), CancellationToken::new(), Arc::new(Live::default()));
+        let (cancel, halt) = (CancellationToken::new(), CancellationToken::new());
+        let (logs, group, views, share, live) = self.part_of(place, views);
         let parts = EngineParts {
             config: config.clone(),
-            group: GroupName::of_partition(0),
+            group,
             writer: "test".into(),
-            logs: self.logs(),
+            logs,
             takes_over: false,
             intake: receiver,
             log: self.log.clone(),
@@ -198,11 +215,12 @@ impl World {
             tables: self.tables.clone(),
             checkpoints: self.checkpoints.clone(),
             history: self.tables.clone(),
-            views: views.iter().map(|v| super::copied(v)).collect(),
+            views,
             compiler: self.ground.compiler.clone(),
             commands,
             inventory: self.ground.dimensions.inventory.clone(),
             live: live.clone(),
+            share,
             clock: Arc::new(ManualClock::at(WallTime(super::stream::DAY_MS))),
             cancel: cancel.clone(),
             halt: halt.clone(),
@@ -210,6 +228,32 @@ impl World {
         let parts = Mutant::apply(self.mutant, parts);
         let handle = start(parts).map_err(|e| format!("the engine does not start: {e}"))?;
         Ok(Running { intake, control, live, cancel, halt, handle })
+    }
+
+    /// Ends some engines of a team, all of a team of one, and starts them again.
+    async fn again(&self, team: Team, gently: bool, views: &[&View], config: &EngineConfig, chance: &mut Chance) -> Result<Team, String> {
+        let hit: Vec<bool> = (0..team.len()).map(|_| team.len() == 1 || chance.one_in(2)).collect();
+        for (engine, _) in team.iter().zip(&hit).filter(|(_, hit)| **hit) {
+            if gently {
+                recovered(&engine.live).await;
+                engine.cancel.cancel();
+            } else {
+                engine.halt.cancel();
+            }
+        }
+        let mut next = Team::new();
+        for (place, (engine, hit)) in team.into_iter().zip(hit).enumerate() {
+            if !hit {
+                next.push(engine);
+                continue;
+            }
+            match engine.handle.join().await {
+                // A checkpoint that was under way may say so.
+                Err(error) if gently || error.kind() != ErrorKind::Unavailable => return Err(format!("engine {place} ended: {error}")),
+                _ => next.push(self.start_one(place, views, config)?),
+            }
+        }
+        Ok(next)
     }
 
     /// Runs the engine over the records by a schedule, waiting for repairs if any sample is `late`; what readers see at the end.
@@ -238,69 +282,62 @@ impl World {
     ) -> Result<Arc<Live>, String> {
         let mut chance = Chance::new(schedule.seed);
         let (of_the_start, of_later) = schedule.parted(views);
-        let mut engine = self.start(&of_the_start, config)?;
+        let mut team = self.start(&of_the_start, config)?;
         let mut done = 0;
         for (until, then) in &schedule.parts {
             let part = records.get(done..*until).unwrap_or_default();
             done = done.max(*until);
-            self.deliver(&engine.intake, part, schedule.overtaking.then_some(&mut chance)).await?;
+            self.deliver(&team, part, schedule.overtaking.then_some(&mut chance)).await?;
             match then {
-                Then::Tick => self.shown(&engine.live).await?,
+                Then::Tick => self.shown(&team).await?,
                 Then::Halt(after_ms) => {
                     tokio::time::sleep(Duration::from_millis(*after_ms)).await;
-                    engine.halt.cancel();
-                    // A checkpoint that was under way may say so.
-                    match engine.handle.join().await {
-                        Err(error) if error.kind() != ErrorKind::Unavailable => return Err(format!("halted engine: {error}")),
-                        _ => {}
-                    }
-                    engine = self.start(&of_the_start, config)?;
+                    team = self.again(team, false, &of_the_start, config, &mut chance).await?;
                 }
-                Then::Define => {
-                    for View { spec, .. } in &of_later {
-                        let define = Define { name: spec.name.clone(), sql: spec.sql.clone(), replace: false, origin: Origin::Statement };
-                        // One that reads another has to wait until that one's history is computed.
-                        while let Err(error) = engine.control.define(define.clone()).await {
-                            if error.kind() != ErrorKind::Unavailable {
-                                return Err(format!("{} cannot be defined: {error}", spec.name));
-                            }
-                            tokio::time::sleep(Duration::from_millis(2)).await;
-                        }
-                    }
-                }
+                Then::Stop => team = self.again(team, true, &of_the_start, config, &mut chance).await?,
+                Then::Define => define(&team[0].control, &of_later).await?,
                 Then::Backfill(_) if views.is_empty() => {}
                 Then::Backfill(place) => {
                     let view = views[place % views.len()].spec.name.clone();
                     // A view that is filled just now, or has no history of its own, says so.
-                    match engine.control.backfill(BackfillRange { view, from: EventTime(0), to: EventTime(i64::MAX / 2_000) }).await {
+                    match team[0].control.backfill(BackfillRange { view, from: EventTime(0), to: EventTime(i64::MAX / 2_000) }).await {
                         Err(error) if error.kind() != ErrorKind::Invalid => return Err(format!("backfill: {error}")),
                         _ => {}
                     }
                 }
-                Then::Stop => {
-                    recovered(&engine.live).await;
-                    engine.cancel.cancel();
-                    engine.handle.join().await.map_err(|e| format!("stopped engine: {e}"))?;
-                    engine = self.start(&of_the_start, config)?;
-                }
             }
         }
-        self.deliver(&engine.intake, records.get(done..).unwrap_or_default(), schedule.overtaking.then_some(&mut chance)).await?;
+        self.deliver(&team, records.get(done..).unwrap_or_default(), schedule.overtaking.then_some(&mut chance)).await?;
         if late || schedule.computes_history() {
-            self.shown(&engine.live).await?;
+            self.shown(&team).await?;
         }
-        recovered(&engine.live).await;
-        engine.cancel.cancel();
-        engine.handle.join().await.map_err(|e| format!("stopping engine: {e}"))?;
-        Ok(engine.live)
+        self.finish(team).await
     }
 
-    async fn deliver(&self, intake: &Intake, records: &[Record], mut overtaking: Option<&mut Chance>) -> Result<(), String> {
+    /// Stops everything and gives what readers see then.
+    async fn finish(&self, mut team: Team) -> Result<Arc<Live>, String> {
+        let mut lives = vec![];
+        // What partitions say last is taken by the owner of the views, which stops last.
+        team.rotate_left(1);
+        for engine in team {
+            recovered(&engine.live).await;
+            engine.cancel.cancel();
+            engine.handle.join().await.map_err(|e| format!("stopping engine: {e}"))?;
+            lives.push(engine.live);
+        }
+        let Some(owner) = lives.pop() else { return Err("there is no engine".into()) };
+        let partitions: Vec<Arc<ReadView>> = lives.iter().map(|live| live.view()).collect();
+        Ok(if partitions.is_empty() { owner } else { Arc::new(Live::from(Arc::new(ReadView::whole(&owner.view(), &partitions)))) })
+    }
+
+    async fn deliver(&self, team: &Team, records: &[Record], mut overtaking: Option<&mut Chance>) -> Result<(), String> {
         for group in records.chunks(OVERTAKEN_MAX) {
             let mut deliveries = vec![];
             for record in group {
                 let spread = Spread { partitions: self.partitions, ..Spread::default() };
-                for Share { log, record, .. } in self.receiver.read_spread(record.clone(), spread).map_err(|e| e.to_string())? {
+                for afferent_ingest::spread::Share { log, record, .. } in
+                    self.receiver.read_spread(record.clone(), spread).map_err(|e| e.to_string())?
+                {
                     let position = self.log.append(log, record.clone()).await.map_err(|e| e.to_string())?;
                     let decoded = self.decoder.decode(&record).map_err(|e| e.to_string())?;
                     deliveries.push(Delivery { log, position, decoded, record });
@@ -310,35 +347,63 @@ impl World {
                 deliveries.sort_by_cached_key(|_| chance.next());
             }
             for delivery in deliveries {
-                let place = intake.reserve().await.map_err(|e| e.to_string())?;
-                place.deliver(delivery);
+                let of_partition = self.workers && delivery.log.topic == Topic::Metrics;
+                let engine = &team[if of_partition { 1 + delivery.log.partition as usize } else { 0 }];
+                // One that was just halted finds it in the log.
+                if let Ok(place) = engine.intake.reserve().await {
+                    place.deliver(delivery);
+                }
             }
         }
         Ok(())
     }
 
     /// Waits until readers are shown everything that was appended, and everything late is repaired.
-    async fn shown(&self, live: &Live) -> Result<(), String> {
+    async fn shown(&self, team: &Team) -> Result<(), String> {
         let started = Instant::now();
-        loop {
-            let status = live.view().status.clone();
-            let mut behind = false;
-            for log in self.logs() {
-                let (_, end) = self.log.bounds(log).await.map_err(|e| e.to_string())?;
-                let next = status.logs.get(&log.to_string()).map_or(Position(0), |l| l.next);
-                behind |= next < end;
-            }
-            behind |= !status.recovered || status.repair.waiting > 0 || status.repair.corrections > 0;
-            behind |= status.backfills.values().any(|b| b.state == BackfillState::Running);
-            behind |= status.views.values().any(|v| v.generations.iter().any(|g| g.state == GenerationState::Filling && g.error.is_none()));
-            if !behind {
-                return Ok(());
-            }
+        while self.is_behind(team).await? {
             if started.elapsed() > Duration::from_secs(RUN_SECONDS_MAX / 2) {
-                return Err("what was delivered was never shown".into());
+                let told: Vec<_> =
+                    team.iter().map(|e| e.live.view()).map(|v| (v.status.logs.clone(), v.status.repair, v.status.partitions.clone())).collect();
+                return Err(format!("what was delivered was never shown: {told:?}"));
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        Ok(())
+    }
+
+    async fn is_behind(&self, team: &Team) -> Result<bool, String> {
+        // The owner of the views last: what it says has to be of a time after what the partitions said.
+        let mut views: Vec<Arc<ReadView>> = team.iter().skip(1).map(|e| e.live.view()).collect();
+        views.extend(team.first().map(|owner| owner.live.view()));
+        for log in self.logs() {
+            let (_, end) = self.log.bounds(log).await.map_err(|e| e.to_string())?;
+            let next = views.iter().filter_map(|v| v.status.logs.get(&log.to_string())).map(|l| l.next).max().unwrap_or_default();
+            if next < end {
+                return Ok(true);
+            }
+        }
+        let busy = |view: &Arc<ReadView>| {
+            let status = &view.status;
+            let filling = |g: &GenerationStatus| g.state == GenerationState::Filling && g.error.is_none();
+            !status.recovered
+                || status.repair.waiting > 0
+                || status.repair.corrections > 0
+                || status.backfills.values().any(|b| b.state == BackfillState::Running)
+                || status.views.values().any(|v| v.generations.iter().any(filling))
+        };
+        Ok(views.iter().any(busy) || self.disagree(&views))
+    }
+
+    /// True while something that one engine said has not reached the others.
+    fn disagree(&self, views: &[Arc<ReadView>]) -> bool {
+        let Some((owner, partitions)) = views.split_last() else { return true };
+        partitions.iter().zip(0..).any(|(view, partition): (_, u32)| {
+            let order = self.reached.0.lock().unwrap().get(&partition).and_then(|p| p.orders.newest());
+            let (Some(order), Some(said)) = (order, &view.parts) else { return true };
+            let taken = owner.status.partitions.get(&partition).is_some_and(|p| p.said >= (said.run, said.number));
+            !taken || order.targets.iter().any(|(name, target)| said.targets.get(name) != Some(target))
+        })
     }
 
     /// All rows of a table: published ones, then those in memory.

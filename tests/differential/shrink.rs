@@ -1,6 +1,7 @@
 //! Makes a failing case small: fewer views, a plainer schedule, fewer bodies and series, while it still fails; then tells it.
 
-use super::engine::{Ground, Schedule};
+use super::engine::Ground;
+use super::schedule::Schedule;
 use super::stream::{Body, Stream};
 use super::{Case, Difference, Failure, Plain, copied};
 use afferent_engine::query::{Program, View, WindowSource};

@@ -144,6 +144,7 @@ impl World {
             commands,
             inventory: Arc::new(LabelInventory),
             live: self.live.clone(),
+            share: afferent_engine::supervisor::Share::Whole,
             clock: self.clock.clone(),
             cancel: self.cancel.clone(),
             halt: CancellationToken::new(),

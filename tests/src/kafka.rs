@@ -7,6 +7,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long replicas may take to have everything again.
+const IN_SYNC_WAIT: Duration = Duration::from_secs(120);
 
 /// A running cluster; its brokers end when it is dropped, and when this process ends.
 #[derive(Debug)]
@@ -91,6 +95,30 @@ impl Kafka {
         let numbers: Vec<String> = numbers.into_iter().map(|number| number.to_string()).collect();
         let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
         self.run("restart", &numbers).map(drop)
+    }
+
+    /// Waits until every replica has what its leader has: a broker that was away is missing until then, so that another one that goes is the second.
+    ///
+    /// # Errors
+    /// When they do not get there.
+    pub fn wait_in_sync(&self) -> Result<()> {
+        let deadline = Instant::now() + IN_SYNC_WAIT;
+        loop {
+            let lag = self.tool(&format!("kafka-topics.sh --bootstrap-server {} --describe --under-replicated-partitions", self.brokers), "");
+            if lag.as_ref().is_ok_and(|lag| !lag.contains("Isr: ")) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "replicas lag for {} s: {lag:?}", IN_SYNC_WAIT.as_secs());
+        }
+    }
+
+    /// What a broker has printed since it was started last.
+    ///
+    /// # Errors
+    /// When it was never started.
+    pub fn said(&self, number: usize) -> Result<String> {
+        let output = self.folder.path().join(number.to_string()).join("output");
+        std::fs::read_to_string(&output).with_context(|| output.display().to_string())
     }
 
     /// Runs a command line of Kafka's own tools, such as `kafka-topics.sh --bootstrap-server ... --list`, with this text as its input.

@@ -19,8 +19,10 @@ const EDGES: [(&str, &str); 7] = [
 /// Outside crates that only some rooms may name; whatever is not listed is free.
 ///
 /// `parquet` in api serves one thing: the Parquet answer of the SQL endpoint. `snap` in api: the demo sends real remote-write bodies.
-const VISITORS: [(&str, &[&str]); 19] = [
+const VISITORS: [(&str, &[&str]); 21] = [
     ("datafusion", &["queries", "storage", "api"]),
+    ("datafusion-distributed", &["queries"]),
+    ("hyper-util", &["api"]),
     ("deltalake-core", &["storage"]),
     ("deltalake", &["storage"]),
     ("object_store", &["storage"]),

@@ -1,5 +1,6 @@
 //! What a process that works says of what it shows: only what the one that asks does not know yet. Rows in memory go apart.
 
+use crate::roster::Place;
 use afferent_engine::error::Result;
 use afferent_engine::live::{ReadView, ViewInfo};
 use afferent_engine::schema::TableName;
@@ -21,6 +22,9 @@ pub(super) struct Asked {
     pub(super) catalog: u64,
     /// Reads that are over.
     pub(super) over: Vec<u64>,
+    /// Who asks, where it runs stages of statements.
+    #[serde(default)]
+    pub(super) from: Option<Place>,
 }
 
 /// The answer.
@@ -37,6 +41,9 @@ pub(super) struct Told {
     /// Where its mark was not known.
     catalog: Option<Catalog>,
     status: Standing,
+    /// Who runs stages of statements.
+    #[serde(default)]
+    pub(super) places: Vec<Place>,
 }
 
 /// Views and metrics: what seldom changes.
@@ -74,7 +81,7 @@ impl Asked {
     pub(super) fn new(known: Option<(&ReadView, u64)>, over: Vec<u64>) -> Self {
         let Some((view, catalog)) = known else { return Self { over, ..Self::default() } };
         let versions = view.files.iter().map(|(table, files)| (table.clone(), files.version)).collect();
-        Self { versions, catalog, over }
+        Self { versions, catalog, over, from: None }
     }
 }
 
@@ -125,6 +132,7 @@ impl Told {
             files: view.files.iter().filter(is_news).map(|(table, files)| (table.clone(), files.files.clone())).collect(),
             catalog_mark,
             catalog,
+            places: Vec::new(),
             status: Standing {
                 watermark: status.watermark,
                 final_before: status.final_before,

@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use axum::routing::post;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
@@ -85,13 +85,21 @@ fn answers(state: &AppState) -> Result<Arc<ReadView>, ApiError> {
     Ok(view)
 }
 
-async fn view(State(state): State<AppState>, body: Bytes) -> ApiResult {
+async fn view(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> ApiResult {
     let asked: Asked = read(&body)?;
     let view = answers(&state)?;
     let limit = Duration::from_secs(state.config.sql.seconds_max);
     let mark = state.reads.catalog_mark(&view);
     let read = state.reads.keep(Arc::clone(&view), &asked.over, Instant::now(), limit);
-    let told = Told::of(&view, read, mark, &asked)?;
+    let (roster, now) = (&state.replica.roster, Instant::now());
+    let known = roster.knows(&headers);
+    if let Some(place) = asked.from.clone().filter(|_| known) {
+        roster.hear(place, now);
+    }
+    let mut told = Told::of(&view, read, mark, &asked)?;
+    if known && state.config.server.roles.query {
+        told.places = roster.told(now);
+    }
     let told = serde_json::to_value(told).map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
     Ok(json_response(StatusCode::OK, &told))
 }

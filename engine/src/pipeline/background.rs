@@ -1,16 +1,18 @@
 //! What of the past waits to be computed again, and in which order it is done: late samples first, then the windows and folds that they touch, then what
 //! somebody asked for, then the history of new generations. One step at a time; the supervisor runs it beside the stream.
 
-use super::Pipeline;
+use super::{Pipeline, Side};
 use crate::control::{BackfillId, BackfillRange};
 use crate::error::{Error, ErrorKind, Result};
+use crate::live::{LiveFilter, ReadView};
 use crate::metrics::Metric;
-use crate::recompute::{Lake, Outcome, Step};
+use crate::parts::{Touched, touch};
+use crate::recompute::{Lake, Outcome, Step, window_starts};
 use crate::schema::{self, TableDef, TableName};
 use crate::status::{BackfillState, BackfillStatus, RepairStatus};
 use crate::table::{History, TableFiles};
 use crate::time::{EventTime, WallTime};
-use crate::views::{Applied, Chosen, Extent, Touched, Why};
+use crate::views::{Applied, Chosen, Extent, Why};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -91,21 +93,13 @@ impl Background {
     /// Everything that views do not know of yet, for a checkpoint.
     pub(crate) fn unknown(&self) -> Touched {
         let mut all = self.touched.clone();
-        for (pane, metrics) in self.round.iter().flat_map(|r| &r.panes) {
-            all.entry(*pane).or_default().extend(metrics.iter().cloned());
-        }
+        self.round.iter().for_each(|round| touch(&mut all, &round.panes));
         all
     }
 
     fn corrections(&self) -> usize {
         let round = self.round.as_ref().map_or(0, |r| r.panes.len());
         self.touched.len() + round + self.changed.values().map(|c| c.starts.len()).sum::<usize>()
-    }
-
-    fn touch(&mut self, more: Touched) {
-        for (pane, metrics) in more {
-            self.touched.entry(pane).or_default().extend(metrics);
-        }
     }
 
     fn begin_round(&mut self, views: impl Iterator<Item = TableName>) {
@@ -120,22 +114,22 @@ impl Background {
 
 impl Pipeline {
     /// The next step, if any. The one before has been taken or given up.
-    pub(crate) fn next_job(&mut self, now: WallTime, history: &Arc<dyn History>, files: &Files, runtime: &Handle) -> Option<Job> {
+    pub(crate) fn next_job(&mut self, now: WallTime, stored: &Stored) -> Option<Job> {
         self.feed_views(now);
         self.outbox.seal();
         self.raw.seal();
         let history_first = self.background.history_first;
         self.background.history_first = !history_first;
         let job = if history_first {
-            self.history_step(now, files).or_else(|| self.correction(now))
+            self.history_step(now, stored).or_else(|| self.correction(now))
         } else {
-            self.correction(now).or_else(|| self.history_step(now, files))
+            self.correction(now).or_else(|| self.history_step(now, stored))
         };
         let (purpose, step) = job?;
         if let Purpose::View { chosen, .. } = &purpose {
             self.views.begin_step(&chosen.table);
         }
-        Some(Job { purpose, step, lake: self.lake(history, files, runtime) })
+        Some(Job { purpose, step, lake: self.lake(stored) })
     }
 
     /// True where something of the past waits.
@@ -196,9 +190,9 @@ impl Pipeline {
         None
     }
 
-    fn history_step(&mut self, now: WallTime, files: &Files) -> Option<(Purpose, Step)> {
+    fn history_step(&mut self, now: WallTime, stored: &Stored) -> Option<(Purpose, Step)> {
         let at = self.instants(now);
-        let extent = |table: &TableDef| self.extent(table, files);
+        let extent = |table: &TableDef| self.extent(table, stored);
         let mut ended = vec![];
         for (id, backfill) in self.background.backfills.iter().filter(|(_, b)| b.state == BackfillState::Running) {
             match self.views.backfill(&backfill.table, backfill.done, backfill.to, at, extent) {
@@ -217,7 +211,7 @@ impl Pipeline {
         Some(of(chosen, Of::Fill))
     }
 
-    fn lake(&mut self, history: &Arc<dyn History>, files: &Files, runtime: &Handle) -> Lake {
+    fn lake(&mut self, stored: &Stored) -> Lake {
         let mut memory: BTreeMap<TableName, Vec<arrow::record_batch::RecordBatch>> =
             self.in_flight.as_ref().map(|f| f.tables.clone()).unwrap_or_default();
         for (table, sealed) in self.outbox.sealed() {
@@ -227,28 +221,29 @@ impl Pipeline {
             memory.entry(table).or_default().extend(rows);
         }
         Lake {
-            history: history.clone(),
-            files: files.clone(),
+            history: stored.history.clone(),
+            files: stored.files.clone(),
+            partitions: stored.partitions.clone(),
             memory,
             panes: self.in_flight.iter().flat_map(|f| &f.rollup).chain(&self.rollup).cloned().collect(),
             directory: self.registry.directory(),
             metrics: self.metrics_now(),
             inventory: self.inventory.clone(),
-            runtime: runtime.clone(),
+            runtime: stored.runtime.clone(),
         }
     }
 
     /// Where a table's rows begin, and how many a day has.
-    fn extent(&self, table: &TableDef, files: &Files) -> Option<Extent> {
+    fn extent(&self, table: &TableDef, stored: &Stored) -> Option<Extent> {
         let mut days: BTreeMap<&str, u64> = BTreeMap::new();
-        for file in files.get(&table.name).into_iter().flat_map(|f| &f.files) {
+        for file in stored.files.get(&table.name).into_iter().flat_map(|f| &f.files) {
             *days.entry(&file.date).or_default() += file.row_count;
         }
         let first = days.keys().next().and_then(|date| chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").ok());
         let first = first.map(|date| date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis());
         let in_memory = if table.name.as_str() == schema::ROLLUP_1M {
             let rows = self.in_flight.iter().flat_map(|f| &f.rollup).chain(&self.rollup).flat_map(|rows| rows.iter());
-            rows.map(|row| row.cell.start).min()
+            rows.map(|row| row.cell.start).chain(stored.partitions.as_ref().and_then(|view| earliest_pane(view, first))).min()
         } else {
             self.views.earliest(&table.name).into_iter().chain(self.in_flight.iter().filter_map(|f| f.earliest(&table.name))).min()
         };
@@ -266,7 +261,10 @@ impl Pipeline {
         let (chosen, of) = match (purpose, outcome) {
             (Purpose::Late, Outcome::Raw(rows)) => {
                 let touched = self.judge_late(&rows)?;
-                self.background.touch(touched);
+                match &mut self.side {
+                    Side::Partition(emitter) => emitter.tell(touched),
+                    Side::Whole | Side::Views(_) => touch(&mut self.background.touched, &touched),
+                }
                 return Ok(());
             }
             (Purpose::View { chosen, of }, outcome) => {
@@ -311,8 +309,7 @@ impl Pipeline {
             && let Some(round) = &self.background.round
         {
             // Only panes of windows that were open then can have been passed by.
-            let again: Touched = round.panes.iter().map(|(pane, metrics)| (*pane, metrics.clone())).collect();
-            self.background.touch(again);
+            touch(&mut self.background.touched, &round.panes);
         }
         if let (true, Of::Changed(name)) = (applied.again, of)
             && let Some(changed) = self.background.changed.get_mut(name)
@@ -425,6 +422,23 @@ impl Pipeline {
             rounds: u64::try_from(self.late.rounds).unwrap_or_default(),
         }
     }
+}
+
+/// Start of the earliest pane row in the memory of partitions, if that is before what their files have.
+fn earliest_pane(partitions: &ReadView, files_from: Option<i64>) -> Option<i64> {
+    let rows = partitions.live.get(&TableName::new(schema::ROLLUP_1M))?;
+    let earlier = LiveFilter { metric: None, micros: files_from.map(|from| i64::MIN..from.saturating_mul(1000)) };
+    // What cannot be read now is asked for again with the next step.
+    rows.scan(&earlier).ok()?.iter().flat_map(window_starts).min()
+}
+
+/// What is stored when a step is chosen.
+pub(crate) struct Stored {
+    pub(crate) history: Arc<dyn History>,
+    pub(crate) files: Files,
+    /// Whose memory has the rest, of a stream whose panes lie in partitions.
+    pub(crate) partitions: Option<Arc<ReadView>>,
+    pub(crate) runtime: Handle,
 }
 
 /// Published files by table.

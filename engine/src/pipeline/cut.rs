@@ -1,6 +1,6 @@
 //! The cut: everything one epoch consists of, taken out of the stream at one point between two records.
 
-use super::Pipeline;
+use super::{Pipeline, Side};
 use crate::error::{Error, Result};
 use crate::log::{LogName, Position};
 use crate::raw::{RawChunk, SortedSamples};
@@ -100,6 +100,10 @@ impl Pipeline {
         let horizon = self.panes.frontier().unwrap_or(EventTime(i64::MIN)).plus_ms(-self.config.series_idle_ms);
         let idle = self.panes.idle_since(horizon.0);
         self.in_flight = Some(InFlight { chunks, rollup, tables: shown, idle, forgotten: tables_of(self.views.gone()) });
+        let frontier = self.panes.frontier();
+        if let Side::Views(inbox) = &mut self.side {
+            inbox.cut(frontier);
+        }
         // State is taken last: it says that the rows above are written.
         Ok(Cut { positions: self.next.clone(), tables, states: self.save()? })
     }
@@ -107,6 +111,9 @@ impl Pipeline {
     /// The cut is published: what was in flight is in the tables now. Series that stayed idle since the cut leave memory.
     pub(crate) fn published(&mut self) {
         let Some(done) = self.in_flight.take() else { return };
+        if let Side::Views(inbox) = &mut self.side {
+            inbox.published();
+        }
         self.late.retain(&done.chunks);
         if *self.forgotten != done.forgotten {
             self.forgotten = Arc::new(done.forgotten);

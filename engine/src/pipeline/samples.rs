@@ -105,7 +105,7 @@ impl Pipeline {
                         tally.non_finite += u64::from(!is_stale(value));
                     }
                     let target = self.panes.hot().get(index as usize).map_or(0, |h| h.target);
-                    if let Some(before) = self.registry.target_mut(target).and_then(|t| t.observe(time)) {
+                    if let Some(before) = self.registry.observe(target, time) {
                         self.births_moved(target, before);
                     }
                 }

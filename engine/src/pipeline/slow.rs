@@ -87,7 +87,7 @@ impl Pipeline {
                     self.raw.push(sample.series, sample.time, sample.value);
                     self.panes.revise(sample.series, sample.time, sample.value, sample.start_time, &near);
                     let target = self.panes.hot().get(sample.series as usize).map_or(0, |h| h.target);
-                    if let Some(before) = self.registry.target_mut(target).and_then(|t| t.observe(sample.time)) {
+                    if let Some(before) = self.registry.observe(target, sample.time) {
                         self.births_moved(target, before);
                     }
                     0

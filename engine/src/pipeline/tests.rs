@@ -13,7 +13,7 @@ use crate::sample::{SampleBatch, SeriesSlice};
 use crate::schema::TableName;
 use crate::series::Labels;
 use crate::sim::{MemoryCheckpoints, MemoryLog, MemoryTables};
-use crate::supervisor::{EngineParts, start};
+use crate::supervisor::{EngineParts, Share, start};
 use crate::table::TableStore;
 use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
@@ -112,6 +112,7 @@ impl World {
             commands: crate::control::control().1,
             inventory: Arc::new(LabelInventory),
             live: live.clone(),
+            share: Share::Whole,
             clock,
             cancel: cancel.clone(),
             halt: halt.clone(),

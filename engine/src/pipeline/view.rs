@@ -117,6 +117,7 @@ impl Pipeline {
         live.insert(TableName::new(schema::SERIES), Arc::new(LiveSeries { rows: self.news_rows(), in_flight, metrics }));
         view.live = live;
         view.forgotten = self.forgotten.clone();
+        view.parts = self.parts();
         self.show_names(view);
     }
 
@@ -162,6 +163,7 @@ impl Pipeline {
             series_count: self.registry.len(),
             buffered_rows: self.buffered_rows(),
             epoch,
+            partitions: self.partitions_status(),
             repair: self.repair_status(),
             backfills: self.backfill_status(),
             // The supervisor knows.

@@ -2,6 +2,7 @@
 
 use super::newest;
 use crate::error::{Error, Result};
+use crate::live::{LiveFilter, ReadView};
 use crate::query::Inventory;
 use crate::registry::{Directory, MetricInfo};
 use crate::rows::{self, PaneRow, label_maps, words};
@@ -24,6 +25,8 @@ pub(crate) struct Lake {
     /// Final rows in memory, by table; those of panes stand in `panes`.
     pub(crate) memory: BTreeMap<TableName, Vec<RecordBatch>>,
     pub(crate) panes: Vec<Arc<Vec<PaneRow>>>,
+    /// Where the stream's panes lie, if not here.
+    pub(crate) partitions: Option<Arc<ReadView>>,
     pub(crate) directory: Directory,
     pub(crate) metrics: Arc<Vec<MetricInfo>>,
     pub(crate) inventory: Arc<dyn Inventory>,
@@ -55,6 +58,14 @@ impl Lake {
 
     fn files(&self, table: &TableName) -> Arc<TableFiles> {
         self.files.get(table).cloned().unwrap_or_default()
+    }
+
+    /// Rows in the memory of partitions.
+    fn elsewhere(&self, table: &TableName, filter: &LiveFilter) -> Result<Vec<RecordBatch>> {
+        match self.partitions.as_ref().and_then(|view| view.live.get(table)) {
+            Some(rows) => rows.scan(filter),
+            None => Ok(vec![]),
+        }
     }
 
     /// Raw rows of these series.
@@ -141,7 +152,19 @@ impl Lake {
             range.contains(&row.cell.start) && info.is_some_and(|i| chosen.get(i.metric as usize) == Some(&true))
         };
         let rows: Vec<PaneRow> = self.panes.iter().flat_map(|rows| rows.iter().copied()).filter(wanted).collect();
-        rows.chunks(ROWS_AT_ONCE).map(|rows| rows::rollup(rows, &self.directory, &self.metrics)).collect()
+        let own = rows.chunks(ROWS_AT_ONCE).map(|rows| rows::rollup(rows, &self.directory, &self.metrics));
+        let mut all = own.collect::<Result<Vec<_>>>()?;
+        let table = schema::rollup_1m();
+        let names = match metrics {
+            Some(names) => names.iter().cloned().map(Some).collect(),
+            None => vec![None],
+        };
+        for metric in names {
+            for batch in self.elsewhere(&table.name, &LiveFilter { metric, micros: Some(micros(range)) })? {
+                all.push(within(&table, &fitting(&table, &batch)?, range)?);
+            }
+        }
+        Ok(all)
     }
 
     /// Panes that were repaired, with their newest revision: few. Only files whose statistics leave the possibility are read.
@@ -276,6 +299,9 @@ impl Descriptions {
         let wanted = Wanted { metrics: self.wanted.clone(), ..Wanted::default() };
         let mut found: BTreeMap<i64, Labels> = BTreeMap::new();
         lake.scan(&table, &lake.files(&table.name), &wanted, &mut |batch| described_series(&batch, &self.place, &mut found))?;
+        for batch in lake.elsewhere(&table.name, &LiveFilter::default())? {
+            described_series(&batch, &self.place, &mut found)?;
+        }
         for (id, labels) in found {
             self.known.push((id, lake.inventory.service_of_series(&labels), labels));
         }

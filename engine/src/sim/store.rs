@@ -152,6 +152,21 @@ impl MemoryCheckpoints {
     fn with<T>(&self, work: impl FnOnce(&mut Checkpoints) -> T) -> T {
         work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// See [`CheckpointStore::commit`].
+    ///
+    /// # Errors
+    /// `Conflict` where it exists.
+    pub fn create(&self, checkpoint: &Checkpoint) -> Result<()> {
+        self.with(|c| {
+            let key = (checkpoint.group.clone(), checkpoint.epoch);
+            if c.chain.contains_key(&key) {
+                return Err(Error::new(ErrorKind::Conflict, format!("{}: epoch {} exists", checkpoint.group, checkpoint.epoch)));
+            }
+            c.chain.insert(key, checkpoint.clone());
+            Ok(())
+        })
+    }
 }
 
 #[async_trait]
@@ -177,14 +192,7 @@ impl CheckpointStore for MemoryCheckpoints {
     }
 
     async fn commit(&self, checkpoint: &Checkpoint) -> Result<()> {
-        self.with(|c| {
-            let key = (checkpoint.group.clone(), checkpoint.epoch);
-            if c.chain.contains_key(&key) {
-                return Err(Error::new(ErrorKind::Conflict, format!("{}: epoch {} exists", checkpoint.group, checkpoint.epoch)));
-            }
-            c.chain.insert(key, checkpoint.clone());
-            Ok(())
-        })
+        self.create(checkpoint)
     }
 
     async fn prune(&self, group: &GroupName, keep: usize) -> Result<()> {

@@ -4,6 +4,8 @@
 //! `AFFERENT_SEED` repeats a run, `AFFERENT_SEEDS` says how many seeds there are.
 #![allow(clippy::unwrap_used)]
 
+mod workers;
+
 use super::faults::{Dice, Faults, FaultyCheckpoints, FaultyLog, FaultyTables, Rates, Witness, starts_again};
 use super::{MemoryCheckpoints, MemoryLog, MemoryTables};
 use crate::checkpoint::GroupName;
@@ -18,7 +20,7 @@ use crate::sample::{SampleBatch, SeriesSlice};
 use crate::schema::{ROLLUP_1M, SAMPLES, TableName};
 use crate::series::Labels;
 use crate::status::Status;
-use crate::supervisor::{EngineHandle, EngineParts, start};
+use crate::supervisor::{EngineHandle, EngineParts, Share, start};
 use crate::time::{PANE_MS, WallTime};
 use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
@@ -96,6 +98,19 @@ struct World {
     clock: Arc<ManualClock>,
 }
 
+/// What a process has of the stream.
+struct Seat {
+    group: GroupName,
+    logs: Vec<LogName>,
+    takes_over: bool,
+    views: Vec<View>,
+    compiler: Arc<dyn Compiler>,
+    share: Share,
+    live: Arc<Live>,
+    /// Who watches its chain.
+    witness: Arc<Witness>,
+}
+
 /// One process.
 struct Process {
     intake: Intake,
@@ -112,12 +127,26 @@ impl World {
     }
 
     fn start(&self, writer: &str, seed: u64, rates: Rates) -> Process {
+        let seat = Seat {
+            group: GroupName::of_partition(0),
+            logs: (0..self.partitions).map(|partition| LogName { topic: Topic::Metrics, partition }).collect(),
+            takes_over: false,
+            views: vec![],
+            compiler: Arc::new(NoViews),
+            share: Share::Whole,
+            live: Arc::default(),
+            witness: self.witness.clone(),
+        };
+        self.start_at(seat, writer, seed, rates)
+    }
+
+    fn start_at(&self, seat: Seat, writer: &str, seed: u64, rates: Rates) -> Process {
         let (intake, receiver) = intake();
-        let (cancel, halt, live) = (CancellationToken::new(), CancellationToken::new(), Arc::new(Live::default()));
+        let (cancel, halt, live) = (CancellationToken::new(), CancellationToken::new(), seat.live);
         let faults = Faults::new(seed, rates, halt.clone());
-        let (inner, witness) = (self.tables.clone(), self.witness.clone());
+        let (inner, witness) = (self.tables.clone(), seat.witness.clone());
         let tables = Arc::new(FaultyTables { inner, faults: faults.clone(), witness, writer: writer.into() });
-        let (inner, witness) = (self.checkpoints.clone(), self.witness.clone());
+        let (inner, witness) = (self.checkpoints.clone(), seat.witness.clone());
         let parts = EngineParts {
             config: EngineConfig {
                 tick_ms: 10,
@@ -128,21 +157,22 @@ impl World {
                 background_share: 1.0,
                 ..EngineConfig::default()
             },
-            group: GroupName::of_partition(0),
+            group: seat.group,
             writer: writer.into(),
-            logs: (0..self.partitions).map(|partition| LogName { topic: Topic::Metrics, partition }).collect(),
-            takes_over: false,
+            logs: seat.logs,
+            takes_over: seat.takes_over,
             intake: receiver,
-            log: Arc::new(FaultyLog { inner: self.log.clone(), faults: faults.clone(), witness: self.witness.clone() }),
+            log: Arc::new(FaultyLog { inner: self.log.clone(), faults: faults.clone(), witness: seat.witness }),
             decoder: Arc::new(Bodies),
             tables: tables.clone(),
-            checkpoints: Arc::new(FaultyCheckpoints { inner, faults: faults.clone(), witness }),
+            checkpoints: Arc::new(FaultyCheckpoints { inner, faults, witness }),
             history: tables,
-            views: vec![],
-            compiler: Arc::new(NoViews),
+            views: seat.views,
+            compiler: seat.compiler,
             commands: crate::control::control().1,
             inventory: Arc::new(LabelInventory),
             live: live.clone(),
+            share: seat.share,
             clock: self.clock.clone(),
             cancel: cancel.clone(),
             halt: halt.clone(),
@@ -227,6 +257,19 @@ fn pane_counts(batches: &[RecordBatch]) -> BTreeMap<(i64, i64), i64> {
     revisions.into_iter().filter_map(|(pane, counts)| Some((pane, *counts.last_key_value()?.1))).collect()
 }
 
+/// Each fault less often than this, some of them never.
+fn rates(dice: &mut Dice, most: Rates) -> Rates {
+    let mut rate = |most: u64| if dice.below(3) == 0 { 0 } else { dice.below(most) };
+    Rates {
+        fails: rate(most.fails),
+        unanswered: rate(most.unanswered),
+        dies_before: rate(most.dies_before),
+        dies_after: rate(most.dies_after),
+        torn: rate(most.torn),
+        pauses: rate(most.pauses),
+    }
+}
+
 /// One seed at work.
 struct Simulation {
     dice: Dice,
@@ -245,15 +288,7 @@ struct Simulation {
 impl Simulation {
     fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let rate = |dice: &mut Dice, most: u64| if dice.below(3) == 0 { 0 } else { dice.below(most) };
-        let rates = Rates {
-            fails: rate(&mut dice, 120),
-            unanswered: rate(&mut dice, 120),
-            dies_before: rate(&mut dice, 40),
-            dies_after: rate(&mut dice, 40),
-            torn: rate(&mut dice, 80),
-            pauses: rate(&mut dice, 80),
-        };
+        let rates = rates(&mut dice, Rates { fails: 120, unanswered: 120, dies_before: 40, dies_after: 40, torn: 80, pauses: 80 });
         let world = World::new(*[1, 1, 3].get(dice.below(3) as usize).unwrap_or(&1));
         let process = world.start("writer-1", dice.next(), rates);
         Self { dice, rates, world, process, zombies: vec![], started: 1, crashes: 0, fenced: 0, held: vec![] }
@@ -404,14 +439,20 @@ impl Simulation {
     }
 }
 
-fn check(world: &World, live: &Live, acknowledged: &[Record]) -> Result<(), String> {
-    let mut want: BTreeMap<(i64, i64), i64> = BTreeMap::new();
-    for record in acknowledged {
-        let DecodedBody::Samples(batch) = Bodies.decode(record).unwrap().body else { return Err("no samples".into()) };
+/// Values by series and time.
+fn samples_of(records: &[Record]) -> BTreeMap<(i64, i64), i64> {
+    let mut out = BTreeMap::new();
+    for record in records {
+        let DecodedBody::Samples(batch) = Bodies.decode(record).unwrap().body else { panic!("no samples") };
         for (slice, (time, value)) in batch.series.iter().zip(batch.times.iter().zip(&batch.values)) {
-            want.insert((slice.key.id().0, *time), *value as i64);
+            out.insert((slice.key.id().0, *time), *value as i64);
         }
     }
+    out
+}
+
+fn check(world: &World, live: &Live, acknowledged: &[Record]) -> Result<(), String> {
+    let want = samples_of(acknowledged);
     let wrong = world.witness.wrong();
     if !wrong.is_empty() {
         return Err(wrong.join("\n"));
@@ -454,32 +495,57 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_fails_everything_counts_once() {
+/// What came of all seeds.
+#[derive(Default)]
+struct Seeds {
+    /// Only one was asked for.
+    only: bool,
+    done: u64,
+    crashes: u64,
+    fenced: u64,
+    bodies: usize,
+}
+
+/// Runs the seed of `AFFERENT_SEED`, or so many fresh ones.
+async fn run_seeds<F>(count: u64, at_once: usize, seconds_max: u64, run: impl Fn(u64) -> F) -> Seeds
+where
+    F: Future<Output = Result<(u64, u64, usize), String>> + Send + 'static,
+{
     let only = from_environment("AFFERENT_SEED");
     let fresh = u64::from(std::process::id()) << 20;
     let seeds: Vec<u64> = match only {
         Some(seed) => vec![seed],
-        None => (0..from_environment("AFFERENT_SEEDS").unwrap_or(SEEDS)).map(|i| fresh + i).collect(),
+        None => (0..from_environment("AFFERENT_SEEDS").unwrap_or(count)).map(|i| fresh + i).collect(),
     };
-    let (started, mut working, mut next) = (Instant::now(), JoinSet::new(), seeds.iter());
-    let (mut done, mut crashes, mut fenced, mut bodies) = (0u64, 0, 0, 0);
+    let (mut working, mut next) = (JoinSet::new(), seeds.iter());
+    let mut all = Seeds { only: only.is_some(), ..Seeds::default() };
     loop {
-        while working.len() < AT_ONCE
+        while working.len() < at_once
             && let Some(seed) = next.next().copied()
         {
-            let limit = Duration::from_secs(SEED_SECONDS_MAX);
+            let work = run(seed);
             working.spawn(async move {
-                let ended = tokio::time::timeout(limit, Simulation::new(seed).run()).await;
-                (seed, ended.unwrap_or_else(|_| Err(format!("not done after {SEED_SECONDS_MAX} s"))))
+                let ended = tokio::time::timeout(Duration::from_secs(seconds_max), work).await;
+                (seed, ended.unwrap_or_else(|_| Err(format!("not done after {seconds_max} s"))))
             });
         }
         let Some(ended) = working.join_next().await else { break };
         let (seed, outcome) = ended.unwrap();
-        let (c, f, b) = outcome.unwrap_or_else(|what| panic!("AFFERENT_SEED={seed}: {what}"));
-        (done, crashes, fenced, bodies) = (done + 1, crashes + c, fenced + f, bodies + b);
+        let (crashes, fenced, bodies) = outcome.unwrap_or_else(|what| panic!("AFFERENT_SEED={seed}: {what}"));
+        all.done += 1;
+        all.crashes += crashes;
+        all.fenced += fenced;
+        all.bodies += bodies;
     }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_fails_everything_counts_once() {
+    let started = Instant::now();
+    let Seeds { only, done, crashes, fenced, bodies } =
+        run_seeds(SEEDS, AT_ONCE, SEED_SECONDS_MAX, |seed| async move { Simulation::new(seed).run().await }).await;
     let per_minute = done as f64 * 60.0 / started.elapsed().as_secs_f64();
     println!("{done} seeds ({per_minute:.0} a minute), {bodies} bodies, {crashes} crashes and restarts, {fenced} writers fenced");
-    assert!(only.is_some() || done < 100 || (crashes > done && fenced > 0), "the simulation must crash and fence: {crashes} {fenced}");
+    assert!(only || done < 100 || (crashes > done && fenced > 0), "the simulation must crash and fence: {crashes} {fenced}");
 }

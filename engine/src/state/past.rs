@@ -3,13 +3,14 @@
 use super::columns::{bytes_column, decode_batches, encode_batches, float_column, int_column, named};
 use crate::control::BackfillId;
 use crate::error::{Error, ErrorKind, Result};
+use crate::parts::{Words, touched, words};
 use crate::pipeline::{Backfill, Changed, Pipeline, SlowSample};
 use crate::rows::Origin;
 use crate::schema::TableName;
 use arrow::array::{ArrayRef, BinaryArray, Float64Array, Int64Array};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Everything but the late samples themselves.
@@ -17,7 +18,7 @@ use std::sync::Arc;
 struct Past {
     /// Series id and pane.
     recheck: Vec<(i64, i64)>,
-    touched: BTreeMap<i64, BTreeSet<String>>,
+    touched: Words,
     changed: BTreeMap<TableName, Changed>,
     backfills: BTreeMap<BackfillId, Backfill>,
     rounds: i64,
@@ -30,7 +31,7 @@ pub(super) fn save(pipeline: &Pipeline) -> Result<(Bytes, Bytes)> {
     let background = &pipeline.background;
     let past = Past {
         recheck: pipeline.late.rechecks().filter_map(|(series, pane)| Some((id(*series)?, *pane))).collect(),
-        touched: background.unknown().into_iter().map(|(pane, names)| (pane, names.iter().map(|n| n.to_string()).collect())).collect(),
+        touched: words(&background.unknown()),
         changed: background.changed.clone(),
         backfills: background.backfills.clone(),
         rounds: pipeline.late.rounds,
@@ -59,8 +60,7 @@ pub(super) fn load(pipeline: &mut Pipeline, json: &[u8], late: &[u8]) -> Result<
     let directory = pipeline.registry.directory();
     let index: HashMap<i64, u32> = directory.iter().enumerate().filter_map(|(i, s)| Some((s.as_ref()?.id.0, i as u32))).collect();
     pipeline.late.recheck = past.recheck.iter().filter_map(|(id, pane)| Some((*index.get(id)?, *pane))).collect();
-    let names = |names: BTreeSet<String>| names.into_iter().map(Arc::from).collect();
-    pipeline.background.touched = past.touched.into_iter().map(|(pane, metrics)| (pane, names(metrics))).collect();
+    pipeline.background.touched = touched(past.touched);
     (pipeline.background.changed, pipeline.background.backfills) = (past.changed, past.backfills);
     (pipeline.late.rounds, pipeline.late.repaired) = (past.rounds, past.repaired);
     for batch in decode_batches(late)? {

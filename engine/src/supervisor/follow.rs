@@ -17,7 +17,7 @@ const FOLLOW_BYTES: usize = 64 << 10;
 const FOLLOW_MAX: Duration = Duration::from_millis(500);
 
 /// Wait between tries to read a log that is away, and how long one of them may hold everything else up.
-const FOLLOW_AGAIN: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 3_000 });
+const FOLLOW_AGAIN: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
 const FOLLOW_WAIT_AWAY: Duration = Duration::from_secs(1);
 
 impl Engine {
@@ -86,6 +86,7 @@ impl Engine {
     }
 
     async fn follow_due(&mut self) -> Result<()> {
+        self.pipeline.caught_up = false;
         let due = if self.outage.log.is_away() {
             let late = |_| Err(Error::unavailable("the log does not answer"));
             tokio::time::timeout(FOLLOW_WAIT_AWAY, self.due()).await.unwrap_or_else(late)?
@@ -93,6 +94,7 @@ impl Engine {
             self.due().await?
         };
         if due.is_empty() {
+            self.pipeline.caught_up = self.behind.is_empty();
             return Ok(());
         }
         let started = Instant::now();

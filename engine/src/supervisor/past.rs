@@ -41,7 +41,7 @@ pub(super) async fn worked(working: &mut Option<Working>) -> Worked {
 
 impl Engine {
     /// Starts the next step, if something waits and its share of the machine allows.
-    pub(super) fn work_if_due(&mut self) {
+    pub(super) async fn work_if_due(&mut self) {
         if self.working.is_some() || Instant::now() < self.rest_until || !self.pipeline.has_background() {
             return;
         }
@@ -53,8 +53,8 @@ impl Engine {
         if patient && !self.pipeline.has_more_than_late() {
             return;
         }
-        let files = self.live.view().files.clone();
-        let Some(job) = self.pipeline.next_job(self.clock.now(), &self.history, &files, &self.writing) else { return };
+        let Some(stored) = self.stored().await else { return };
+        let Some(job) = self.pipeline.next_job(self.clock.now(), &stored) else { return };
         if matches!(job.purpose, Purpose::Late) {
             self.last_late_round = Some(Instant::now());
         }
@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// Takes what a step gave, and rests so that live work keeps its share.
-    pub(super) fn take_worked(&mut self, worked: Worked) -> Result<()> {
+    pub(super) async fn take_worked(&mut self, worked: Worked) -> Result<()> {
         metrics::histogram!(Metric::BackgroundSeconds.name()).record(worked.took.as_secs_f64());
         let share = self.config.background_share.clamp(0.01, 1.0);
         self.rest_until = Instant::now() + worked.took.mul_f64((1.0 - share) / share);
@@ -76,12 +76,12 @@ impl Engine {
             }
         }
         self.show(None);
-        self.work_if_due();
+        self.work_if_due().await;
         Ok(())
     }
 
     /// Carries out a request; its answer waits for the checkpoint.
-    pub(super) fn command(&mut self, command: Command) {
+    pub(super) async fn command(&mut self, command: Command) {
         match command {
             Command::Define(define, tell) => {
                 let done = self.pipeline.define(&define, self.compiler.as_ref(), self.clock.now());
@@ -113,7 +113,7 @@ impl Engine {
                 self.answer(done, changed, tell);
             }
         }
-        self.work_if_due();
+        self.work_if_due().await;
     }
 
     fn answer<T: Send + 'static>(&mut self, done: Result<T>, changed: bool, tell: tokio::sync::oneshot::Sender<Result<T>>) {

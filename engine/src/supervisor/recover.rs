@@ -45,7 +45,9 @@ impl Engine {
             let (kept, _) = self.log.bounds(*log).await?;
             self.pipeline.next.entry(*log).or_insert(kept);
         }
+        self.pipeline.replays = true;
         self.replay().await?;
+        self.pipeline.replays = false;
         while let Err(error) = self.resolve_all().await {
             self.wait_out(error).await?;
         }
@@ -105,8 +107,9 @@ impl Engine {
     async fn replay_part(&mut self, ranges: Vec<(LogName, Range<Position>)>) -> Result<bool> {
         let mut merge = Merge::over(ranges, REPLAY_BYTES);
         while let Some((log, position, record)) = merge.next(&*self.log).await? {
+            self.heed();
             self.take_read(log, position, record).await?;
-            if self.pipeline.fresh_rows() >= self.config.buffer_rows_max {
+            if self.is_enough() {
                 self.finish_commit().await?;
                 self.resolve_all().await?;
                 self.begin_cut()?;

@@ -80,6 +80,9 @@ pub(crate) struct Fill {
     #[serde(default)]
     pub(crate) again: bool,
     pub(crate) error: Option<String>,
+    /// Not every partition has said from where on it gives states, so `to` is not known yet.
+    #[serde(default)]
+    pub(crate) waits: bool,
 }
 
 pub(super) enum State {

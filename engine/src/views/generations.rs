@@ -39,12 +39,15 @@ pub(crate) struct Kept {
 
 impl Entry {
     /// Marks that history is to be computed, if this kind of view has any.
-    fn begin_fill(&mut self, frontier: Option<EventTime>) {
+    fn begin_fill(&mut self, frontier: Option<EventTime>, by_parts: bool) {
         let frontier = frontier.map(|f| f.0);
+        // Partitions may be further than all of them together: what they gave before they knew of the view is history.
+        let by_parts = by_parts && self.view.over_panes().is_some();
+        let frontier = if by_parts { frontier.or(Some(i64::MIN)) } else { frontier };
         self.fill = match (&self.view.program, &mut self.state, frontier) {
             (Program::Window(program), State::Window(state), Some(to)) => {
                 state.done = Some(to);
-                Some(Fill { to, joined: program.window_ms == PANE_MS, ..Fill::default() })
+                Some(Fill { to, joined: program.window_ms == PANE_MS, waits: by_parts, ..Fill::default() })
             }
             (Program::Fold(_), _, Some(to)) => Some(Fill { to, joined: true, ..Fill::default() }),
             (Program::Keyed(_), ..) => Some(Fill { to: frontier.unwrap_or_default(), joined: true, ..Fill::default() }),
@@ -129,7 +132,7 @@ impl Views {
             if let Some(view) = Arc::get_mut(&mut entry.view) {
                 view.spec.generation = generation + 1;
             }
-            entry.begin_fill(frontier);
+            entry.begin_fill(frontier, self.by_parts);
             if !served {
                 entry.standing = GenerationState::Serving;
             }
@@ -180,7 +183,7 @@ impl Views {
         // A generation that never came to serve makes room for the newer one.
         self.forget(|e| e.view.spec.name == *name && e.standing == GenerationState::Filling);
         let mut entry = Entry::new(Arc::new(view), define.origin)?;
-        entry.begin_fill(frontier);
+        entry.begin_fill(frontier, self.by_parts);
         let table = entry.view.spec.table();
         let filled = entry.fill.is_none();
         self.entries.push(entry);

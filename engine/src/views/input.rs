@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Batches per pane start.
-pub(super) type RowsByPane = BTreeMap<i64, Vec<RecordBatch>>;
+pub(crate) type RowsByPane = BTreeMap<i64, Vec<RecordBatch>>;
 
 /// See the module.
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl PaneInput {
     }
 
     /// Rows of the final panes of this round.
-    pub(super) fn final_rows(&mut self, metrics: Option<&BTreeSet<String>>, registry: &Registry) -> Result<RowsByPane> {
+    pub(crate) fn final_rows(&mut self, metrics: Option<&BTreeSet<String>>, registry: &Registry) -> Result<RowsByPane> {
         let mut out = RowsByPane::new();
         let panes: Vec<i64> = self.grouped.keys().copied().collect();
         for pane in panes {
@@ -77,7 +77,7 @@ impl PaneInput {
     }
 
     /// Rows of panes that are not final.
-    pub(super) fn open_rows(
+    pub(crate) fn open_rows(
         &mut self,
         dirty: &BTreeSet<i64>,
         metrics: Option<&BTreeSet<String>>,

@@ -5,18 +5,16 @@ use super::entry::{Entry, State, serving};
 use super::window::windows_of;
 use super::{Instants, Views};
 use crate::error::{Error, Result};
-use crate::query::{Program, WindowProgram, WindowSource};
+use crate::parts::Touched;
+use crate::query::{Program, WindowProgram};
 use crate::recompute::{DAY_MS, Folded, From, Stamp, Step, Wanted, Windows, Work, compare, per_key, sum, window_starts};
 use crate::schema::{TableDef, TableName};
 use crate::time::PANE_MS;
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Panes that changed, each with the metrics that did.
-pub(crate) type Touched = BTreeMap<i64, BTreeSet<Arc<str>>>;
 
 /// Rows of input that one step of a fill or backfill aims to read.
 const STEP_ROWS: i64 = 4_000_000;
@@ -121,16 +119,14 @@ impl Views {
 
     /// Windowed views over panes, by table.
     pub(crate) fn over_panes(&self) -> impl Iterator<Item = TableName> {
-        let reads = |e: &&Entry| matches!(&e.view.program, Program::Window(w) if matches!(w.source, WindowSource::Panes { .. }));
-        self.entries.iter().filter(reads).map(|e| e.view.spec.table())
+        self.entries.iter().filter(|e| e.view.over_panes().is_some()).map(|e| e.view.spec.table())
     }
 
     /// What corrected panes mean for a view over panes; `None` where nothing.
     pub(crate) fn correct(&self, table: &TableName, touched: &Touched, at: Instants) -> Option<Chosen> {
         let entry = self.entry(table)?;
-        let Program::Window(program) = &entry.view.program else { return None };
-        let WindowSource::Panes { metrics } = &program.source else { return None };
-        let read = |names: &BTreeSet<Arc<str>>| metrics.as_ref().is_none_or(|wanted| names.iter().any(|n| wanted.contains(n.as_ref())));
+        let (program, metrics) = entry.view.over_panes()?;
+        let read = |names: &BTreeSet<Arc<str>>| metrics.is_none_or(|wanted| names.iter().any(|n| wanted.contains(n.as_ref())));
         let panes = touched.iter().filter(|(_, names)| read(names)).map(|(pane, _)| *pane);
         let mut wanted = entry.wanted(program, panes, at.frontier?.0);
         // A window that reaches into what is not kept any more stands as it was.
@@ -177,7 +173,7 @@ impl Views {
     }
 
     fn fill_one(&self, entry: &Entry, at: Instants, extent: &impl Fn(&TableDef) -> Option<Extent>) -> Option<Chosen> {
-        let fill = entry.fill.as_ref()?;
+        let fill = entry.fill.as_ref().filter(|f| !f.waits && at.frontier.is_none_or(|frontier| frontier.0 >= f.to))?;
         let input = match entry.input() {
             Some(name) => Some(serving(&self.entries, name).filter(|e| e.fill.is_none())?),
             None => None,

@@ -17,12 +17,15 @@ pub(super) struct WindowState {
     pub(super) finals: BTreeMap<i64, RecordBatch>,
     /// Windows that end at or before this were given out, or are history; windows of one pane do not ask.
     pub(super) done: Option<i64>,
-    /// By pane (or bucket, over a view): partial state of rows that are not final.
-    open: BTreeMap<i64, RecordBatch>,
+    /// By pane (or bucket, over a view) and partition: partial state of rows that are not final.
+    open: BTreeMap<(i64, u32), RecordBatch>,
     provisional: BTreeMap<i64, Provisional>,
     /// Windows whose final part changed under them.
     stale: BTreeSet<i64>,
 }
+
+/// The partition under which rows of the whole stream stand.
+const WHOLE: u32 = 0;
 
 struct Provisional {
     rows: RecordBatch,
@@ -76,10 +79,63 @@ pub(super) fn by_bucket(program: &WindowProgram, rows: &RecordBatch) -> Result<R
 impl WindowState {
     /// Takes rows that became final (by pane, or by bucket) and gives the rows of windows that are complete.
     pub(super) fn finalize(&mut self, program: &WindowProgram, rows: RowsByPane, frontier: EventTime) -> Result<Revised> {
-        let out = if program.window_ms == PANE_MS { self.finish_panes(program, rows)? } else { self.finish_windows(program, rows, frontier)? };
-        self.open = self.open.split_off(&floor(frontier.0, PANE_MS));
+        let out = if program.window_ms == PANE_MS {
+            self.finish_panes(program, rows)?
+        } else {
+            self.absorb(program, rows)?;
+            self.finish_windows(program, frontier)?
+        };
+        self.open = self.open.split_off(&(floor(frontier.0, PANE_MS), 0));
         self.provisional.retain(|start, _| start + program.window_ms > frontier.0);
         Ok(out)
+    }
+
+    /// The same where partitions gave states: those of panes before the frontier are whole by now.
+    pub(super) fn finalize_parts(&mut self, program: &WindowProgram, frontier: EventTime) -> Result<Revised> {
+        let out = if program.window_ms == PANE_MS {
+            let mut out = vec![];
+            for (pane, states) in self.whole_parts(frontier) {
+                out.push((program.query.finish(&[program.query.merge(&states)?])?, self.revision(pane)));
+            }
+            out
+        } else {
+            self.absorb_parts(program, frontier)?;
+            self.finish_windows(program, frontier)?
+        };
+        self.provisional.retain(|start, _| start + program.window_ms > frontier.0);
+        Ok(out)
+    }
+
+    /// Merges the states that partitions gave of final panes into the state of their buckets.
+    pub(super) fn absorb_parts(&mut self, program: &WindowProgram, frontier: EventTime) -> Result<()> {
+        let mut fresh: BTreeMap<i64, Vec<RecordBatch>> = BTreeMap::new();
+        for (pane, states) in self.whole_parts(frontier) {
+            fresh.entry(floor(pane, program.every_ms)).or_default().extend(states);
+        }
+        self.merge_in(program, fresh)
+    }
+
+    /// Takes the states of panes before the frontier out.
+    fn whole_parts(&mut self, frontier: EventTime) -> BTreeMap<i64, Vec<RecordBatch>> {
+        let later = self.open.split_off(&(floor(frontier.0, PANE_MS), 0));
+        let mut out: BTreeMap<i64, Vec<RecordBatch>> = BTreeMap::new();
+        for ((pane, _), state) in std::mem::replace(&mut self.open, later) {
+            out.entry(pane).or_default().push(state);
+        }
+        out
+    }
+
+    /// Takes the state that one partition gives of a pane that is not final, in place of what it gave before.
+    pub(super) fn take_part(&mut self, program: &WindowProgram, pane: i64, partition: u32, state: RecordBatch) {
+        self.open.insert((pane, partition), state);
+        self.stale.extend(windows_of(program, pane));
+    }
+
+    /// What partitions gave of panes before this is history, which is read from the lake.
+    pub(super) fn begin_parts(&mut self, from: i64) {
+        self.open = self.open.split_off(&(from, 0));
+        self.finals.clear();
+        self.done = Some(from);
     }
 
     /// Windows of one pane need no state: all of one revision are aggregated in one run.
@@ -91,8 +147,7 @@ impl WindowState {
         by_revision.into_iter().map(|(revision, rows)| Ok((program.query.finish(&[program.query.partial(&rows)?])?, revision))).collect()
     }
 
-    fn finish_windows(&mut self, program: &WindowProgram, rows: RowsByPane, frontier: EventTime) -> Result<Revised> {
-        self.absorb(program, rows)?;
+    fn finish_windows(&mut self, program: &WindowProgram, frontier: EventTime) -> Result<Revised> {
         let buckets: Vec<i64> = self.finals.keys().copied().collect();
         let starts: BTreeSet<i64> = buckets.iter().flat_map(|b| windows_of(program, *b)).collect();
         let due = |start: &i64| start + program.window_ms <= frontier.0 && self.done.is_none_or(|done| start + program.window_ms > done);
@@ -114,6 +169,10 @@ impl WindowState {
         for (pane, rows) in rows {
             fresh.entry(floor(pane, program.every_ms)).or_default().push(program.query.partial(&rows)?);
         }
+        self.merge_in(program, fresh)
+    }
+
+    fn merge_in(&mut self, program: &WindowProgram, fresh: BTreeMap<i64, Vec<RecordBatch>>) -> Result<()> {
         for (bucket, mut states) in fresh {
             states.extend(self.finals.remove(&bucket));
             // A pane that became final before any tick looked at it shows in its window all the same.
@@ -130,7 +189,7 @@ impl WindowState {
     pub(super) fn tick(&mut self, program: &WindowProgram, rows: RowsByPane, watermark: Option<EventTime>) -> Result<bool> {
         let mut windows = std::mem::take(&mut self.stale);
         for (pane, rows) in rows {
-            self.open.insert(pane, program.query.partial(&rows)?);
+            self.open.insert((pane, WHOLE), program.query.partial(&rows)?);
             windows.extend(windows_of(program, pane));
         }
         self.show(program, windows, watermark)
@@ -143,7 +202,7 @@ impl WindowState {
         windows.extend(self.provisional.keys().copied());
         self.open.clear();
         for (bucket, rows) in rows {
-            self.open.insert(bucket, program.query.partial(&rows)?);
+            self.open.insert((bucket, WHOLE), program.query.partial(&rows)?);
             windows.extend(windows_of(program, bucket));
         }
         self.show(program, windows, watermark)
@@ -165,7 +224,8 @@ impl WindowState {
         let changed = !windows.is_empty();
         for start in windows.into_iter().filter(|start| self.done.is_none_or(|done| start + program.window_ms > done)) {
             let end = start + program.window_ms;
-            let states: Vec<RecordBatch> = self.finals.range(start..end).chain(self.open.range(start..end)).map(|(_, s)| s.clone()).collect();
+            let open = self.open.range((start, 0)..(end, 0)).map(|(_, s)| s);
+            let states: Vec<RecordBatch> = self.finals.range(start..end).map(|(_, s)| s).chain(open).cloned().collect();
             let rows = of_window(program, program.query.finish(&[program.query.merge(&states)?])?, start)?;
             let closed = watermark.is_some_and(|w| w.0 >= end);
             let revision = match self.provisional.get(&start) {

@@ -22,6 +22,7 @@ const DEADLINE_GRACE: Duration = Duration::from_millis(500);
 /// An answer: columns first, rows as they come. Dropping it ends the query.
 pub struct Answer {
     schema: SchemaRef,
+    processes: usize,
     status: Arc<Status>,
     messages: mpsc::Receiver<Message>,
     outcome: Arc<Mutex<Option<Result<()>>>>,
@@ -48,7 +49,8 @@ pub struct AnswerStats {
 }
 
 enum Message {
-    Columns(SchemaRef),
+    /// With the number of processes that compute the rows.
+    Columns(SchemaRef, usize),
     Rows(RecordBatch),
 }
 
@@ -65,6 +67,7 @@ pub(super) fn channel(status: Arc<Status>, limits: &SqlLimits) -> (Sender, Answe
     metrics::gauge!(Metric::StatementsRunning.name()).increment(1.0);
     let answer = Answer {
         schema: Arc::new(Schema::empty()),
+        processes: 1,
         status,
         messages: received,
         outcome: Arc::clone(&outcome),
@@ -81,9 +84,9 @@ pub(super) fn channel(status: Arc<Status>, limits: &SqlLimits) -> (Sender, Answe
 }
 
 impl Sender {
-    pub(super) async fn columns(&self, schema: SchemaRef) {
+    pub(super) async fn columns(&self, schema: SchemaRef, processes: usize) {
         // A reader that went away is noticed with the first rows.
-        if self.messages.send(Message::Columns(schema)).await.is_err() {
+        if self.messages.send(Message::Columns(schema, processes)).await.is_err() {
             tracing::debug!("the reader of an answer went away before it began");
         }
     }
@@ -103,6 +106,11 @@ impl Answer {
     /// The columns.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    /// How many processes compute it.
+    pub fn processes(&self) -> usize {
+        self.processes
     }
 
     /// The state of all sources and views that the answer stands on.
@@ -134,8 +142,8 @@ impl Answer {
     /// Waits for the columns.
     pub(super) async fn begin(&mut self) -> Result<()> {
         match self.messages.recv().await {
-            Some(Message::Columns(schema)) => {
-                self.schema = schema;
+            Some(Message::Columns(schema, processes)) => {
+                (self.schema, self.processes) = (schema, processes);
                 Ok(())
             }
             Some(Message::Rows(_)) => Err(Error::Internal("an answer began with rows".to_owned())),
@@ -180,7 +188,7 @@ impl Stream for Answer {
                     count_failure(&error);
                     return Poll::Ready(Some(Err(error)));
                 }
-                Poll::Ready(Some(Message::Columns(_))) => {}
+                Poll::Ready(Some(Message::Columns(..))) => {}
                 Poll::Ready(Some(Message::Rows(batch))) => {
                     self.rows += batch.num_rows() as u64;
                     self.bytes += batch.get_array_memory_size() as u64;

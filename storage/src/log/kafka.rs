@@ -47,6 +47,9 @@ use std::time::Duration;
 /// How long a trim may take.
 const TRIM_WAIT: Duration = Duration::from_secs(20);
 
+/// After how long a leader whose replicas lag says so: as for appends, before it is taken for silent.
+const TRIM_REPLICAS_WAIT: Duration = Duration::from_secs(3);
+
 /// All logs of one prefix on one cluster.
 pub struct KafkaLog {
     cluster: Arc<Cluster>,
@@ -110,7 +113,7 @@ impl KafkaLog {
         let mut upto = TopicPartitionList::with_capacity(1);
         let offset = Offset::Offset(i64::try_from(before.0).unwrap_or(i64::MAX));
         upto.add_partition_offset(&topic, producer::partition(log)?, offset).map_err(|error| failed(&error))?;
-        let options = AdminOptions::new().request_timeout(Some(TRIM_WAIT)).operation_timeout(Some(TRIM_WAIT));
+        let options = AdminOptions::new().request_timeout(Some(TRIM_WAIT)).operation_timeout(Some(TRIM_REPLICAS_WAIT));
         let deleting = self.cluster.admin().delete_records(&upto, &options).await;
         let outcome = deleting.and_then(|result| result.elements().first().map_or(Ok(()), |element| element.error()));
         match outcome.map_err(|error| (error.rdkafka_error_code(), failed(&error))) {

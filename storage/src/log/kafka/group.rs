@@ -12,12 +12,12 @@ use afferent_engine::log::Topic;
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Silence after which a process has lost the log; brokers take no less than 6 s unless they are told to.
@@ -29,13 +29,30 @@ const HEARTBEAT_MS: &str = "2000";
 /// How long the group waits for a process to let go of the log before it goes on without it.
 const LET_GO_WAIT: Duration = Duration::from_secs(8);
 
+/// How long the group waits for one of its processes to join again, and, three seconds more, a process for an answer to that: a broker that stands
+/// still with the request would else be waited for five minutes. Longer than [`LET_GO_WAIT`].
+const JOIN_WAIT_MS: &str = "15000";
+
+/// How long a process that leaves may take to find out whether another one waits for the log.
+const LOOK_WAIT: Duration = Duration::from_secs(2);
+
+/// Characters of the number in a member's id, a UUID.
+const MEMBER_NUMBER_CHARS: usize = 36;
+
+/// What a request to join is given to be answered before its process leaves: the others hear of it with their next heartbeat.
+const JOINED_WAIT: Duration = Duration::from_secs(3);
+
+/// What a client that leaves is given to stop reading, before which it does not tell the group; it does not say when it has.
+const LEAVE_WAIT: Duration = Duration::from_millis(500);
+
 /// Pause before a process joins again under another name.
 const REJOIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Longest sleep in one poll.
 const POLL_WAIT: Duration = Duration::from_millis(100);
 
-/// This process as one of the group. Dropping it leaves the group; the work must have ended before.
+/// This process as one of the group. The work must have ended before it is dropped. That leaves the group where another process waits for the log,
+/// which has it at once; else the group keeps the place for its session, and a process that comes back has it at once.
 pub struct Membership {
     standing: watch::Receiver<Standing>,
     let_go: Arc<LetGo>,
@@ -125,17 +142,22 @@ impl Names {
         if self.taken == 0 { self.instance.clone() } else { format!("{}-{}", self.instance, self.taken) }
     }
 
+    fn group(&self) -> String {
+        format!("{}.workers", self.cluster.config.topic_prefix)
+    }
+
     /// A client that joins under the name of now.
     fn consumer(&self) -> Result<BaseConsumer<Member>, KafkaLogError> {
         let config = &self.cluster.config;
         // Whoever has its one partition works the whole log.
         let topic = topics::name(config, Topic::Events);
-        let (group, instance) = (format!("{}.workers", config.topic_prefix), self.now());
+        let (group, instance) = (self.group(), self.now());
         let settings = [
             ("group.id", group.as_str()),
             ("group.instance.id", instance.as_str()),
             ("session.timeout.ms", SESSION_MS),
             ("heartbeat.interval.ms", HEARTBEAT_MS),
+            ("max.poll.interval.ms", JOIN_WAIT_MS),
             // Who has the log keeps it when others come.
             ("partition.assignment.strategy", "cooperative-sticky"),
             ("enable.auto.commit", "false"),
@@ -173,7 +195,43 @@ impl Names {
         }
         // Leaving revokes what is assigned, which waits for the worker.
         self.let_go.set(true);
+        if self.others_wait(&consumer) {
+            leave(&consumer);
+        }
         drop(consumer);
+    }
+
+    /// True where another process is in the group; also where that cannot be found out, because leaving costs less than its wait for our session.
+    fn others_wait(&self, consumer: &BaseConsumer<Member>) -> bool {
+        match consumer.fetch_group_list(Some(&self.group()), LOOK_WAIT) {
+            Ok(list) => list.groups().iter().flat_map(|group| group.members()).any(|member| name_of(member.id()) != Some(self.now().as_str())),
+            Err(error) => {
+                tracing::debug!(%error, "who else is in the group cannot be looked up");
+                true
+            }
+        }
+    }
+}
+
+/// The name that a member joined with, which Kafka puts before a number of its own.
+fn name_of(member_id: &str) -> Option<&str> {
+    member_id.get(..member_id.len().checked_sub(MEMBER_NUMBER_CHARS)?)?.strip_suffix('-')
+}
+
+/// Tells the group that this process goes. A client with a name of its own that is only closed tells nothing: its group waits for its session. One
+/// that wants no topic any more leaves, unless it does not know yet that it was let in.
+fn leave(consumer: &BaseConsumer<Member>) {
+    poll_while(consumer, JOINED_WAIT, || matches!(consumer.rebalance_protocol(), RebalanceProtocol::None));
+    consumer.unsubscribe();
+    poll_while(consumer, LEAVE_WAIT, || true);
+}
+
+fn poll_while(consumer: &BaseConsumer<Member>, wait: Duration, goes_on: impl Fn() -> bool) {
+    let deadline = Instant::now() + wait;
+    while Instant::now() < deadline && goes_on() {
+        if let Some(Err(error)) = consumer.poll(POLL_WAIT) {
+            tracing::debug!(%error, "while the group is left");
+        }
     }
 }
 

@@ -18,6 +18,10 @@ use std::time::Duration;
 /// append alone pays for it (see the decisions).
 const LINGER_MS: &str = "1";
 
+/// After how long a leader whose replicas lag says so, and is asked again: less than a broker may be silent, so that only one that stands still is
+/// taken for silent. The broker knows a batch that it has already.
+const REPLICAS_WAIT_MS: &str = "3000";
+
 /// Records that may wait for their acknowledgement.
 const RECORDS_WAITING_MAX: &str = "4096";
 
@@ -137,6 +141,7 @@ fn make(cluster: &Cluster) -> Result<FutureProducer<Watcher>, KafkaLogError> {
         ("acks", "all"),
         ("linger.ms", LINGER_MS),
         ("delivery.timeout.ms", &wait_ms),
+        ("request.timeout.ms", REPLICAS_WAIT_MS),
         ("message.max.bytes", &bytes_max),
         ("queue.buffering.max.messages", RECORDS_WAITING_MAX),
         ("queue.buffering.max.kbytes", KIB_WAITING_MAX),

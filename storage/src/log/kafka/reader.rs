@@ -19,6 +19,11 @@ const MESSAGE_WAIT: Duration = Duration::from_secs(20);
 /// How long the bounds of a log may take to come.
 const BOUNDS_WAIT: Duration = Duration::from_secs(10);
 
+/// How long one broker may take to tell them before it is looked up who leads now, and after how many tries it may take as long once more: whoever
+/// leads has them at hand, but a cluster may be slow and not silent.
+const BOUNDS_TRY_WAIT: Duration = Duration::from_secs(1);
+const BOUNDS_TRIES: u32 = 3;
+
 /// How long a look at the topic may take after the bounds did not come.
 const LOOK_WAIT: Duration = Duration::from_secs(2);
 
@@ -112,10 +117,12 @@ impl Reader {
         if let Ok(place) = self.place.try_lock() {
             place.hear();
         }
-        let deadline = Instant::now() + BOUNDS_WAIT;
+        let (deadline, mut tries) = (Instant::now() + BOUNDS_WAIT, 0);
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).max(POLL_WAIT);
-            let watermarks = self.cluster.admin().inner().fetch_watermarks(&self.topic, self.partition, left);
+            let wait = left.min(BOUNDS_TRY_WAIT * (1 + tries / BOUNDS_TRIES));
+            let watermarks = self.cluster.admin().inner().fetch_watermarks(&self.topic, self.partition, wait);
+            tries += 1;
             let error = match watermarks {
                 Ok((low, high)) => return Ok((Position(low.max(0).unsigned_abs()), Position(high.max(0).unsigned_abs()))),
                 Err(error) => self.cluster.error("asking for the bounds of the log", &self.topic, &error),

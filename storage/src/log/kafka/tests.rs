@@ -65,6 +65,14 @@ async fn a_record_kept_at_an_unknown_offset_is_to_be_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_says_its_replicas_lag_is_asked_again() {
+    let (cluster, config) = cluster();
+    let log = KafkaLog::on_any_topics(config).unwrap();
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT; 2]);
+    log.append(METRICS, record(0)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_is_too_large_names_the_limit() {
     let (cluster, mut config) = cluster();
     config.body_bytes_max = 99;

@@ -248,8 +248,20 @@ fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(MAKE_WAIT)).operation_timeout(Some(MAKE_WAIT))
 }
 
-/// Makes a topic; that somebody else has just made it is fine.
+/// Makes a topic, again where nobody answered: brokers that have just started may be slow.
 async fn make(cluster: &Cluster, topic: &str, partitions: usize, replicas: usize) -> Result<(), KafkaLogError> {
+    let deadline = Instant::now() + START_WAIT;
+    loop {
+        match try_make(cluster, topic, partitions, replicas).await {
+            Err(error @ KafkaLogError::Away { .. }) if Instant::now() < deadline => tracing::debug!(%error, "the topic is made again"),
+            made => return made,
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// That somebody else has just made it is fine.
+async fn try_make(cluster: &Cluster, topic: &str, partitions: usize, replicas: usize) -> Result<(), KafkaLogError> {
     let doing = "make the topic";
     let (in_sync, bytes) = (in_sync_wanted(replicas).to_string(), cluster.config.message_bytes_max().to_string());
     let replication = TopicReplication::Fixed(i32::try_from(replicas).unwrap_or(i32::MAX));
