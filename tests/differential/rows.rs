@@ -54,8 +54,9 @@ fn key_text(batch: &RecordBatch, key: &[String], row: usize) -> String {
     key.iter().map(|name| format!("{name}={}", one(name))).collect::<Vec<_>>().join(" ")
 }
 
-/// A view's rows as a reader sees them: the highest revision per key, without those taken back.
-pub(super) fn newest(batches: &[RecordBatch], key: &[String], schema: &SchemaRef) -> Result<Rows, String> {
+/// A view's rows as a reader sees them: the highest revision per key, without those taken back. Of a view whose rows stand `once` not even the same
+/// row may be there twice: what reads it would count it twice.
+pub(super) fn newest(batches: &[RecordBatch], key: &[String], schema: &SchemaRef, once: bool) -> Result<Rows, String> {
     let mut by_key: BTreeMap<String, (i64, bool, Vec<Cell>)> = BTreeMap::new();
     for batch in batches {
         let (Some(revision), Some(retracted)) = (batch.column_by_name("revision"), batch.column_by_name("retracted")) else {
@@ -67,7 +68,7 @@ pub(super) fn newest(batches: &[RecordBatch], key: &[String], schema: &SchemaRef
             let gone = retracted.is_valid(row) && retracted.value(row);
             let row = cells(batch, schema, row);
             match by_key.get(&key) {
-                Some((before, was_gone, other)) if *before == revision && (gone != *was_gone || !same_row(schema, other, &row)) => {
+                Some((before, was_gone, other)) if *before == revision && (once || gone != *was_gone || !same_row(schema, other, &row)) => {
                     return Err(format!("two rows of key {key} have revision {revision}: {other:?} and {row:?}"));
                 }
                 Some((before, ..)) if *before >= revision => {}

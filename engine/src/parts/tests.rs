@@ -1,5 +1,7 @@
 //! Partitions and the owner of their views as state machines beside each other, with a view that counts samples by five minutes.
 
+mod defined;
+
 use super::{Order, Ordered, Part, Parts};
 use crate::checkpoint::Epoch;
 use crate::config::EngineConfig;
@@ -22,8 +24,8 @@ use std::sync::Arc;
 
 pub(crate) const WINDOW_MS: i64 = 5 * PANE_MS;
 
-/// Number of samples by window.
-struct Counts;
+/// Number of samples by windows of this length.
+struct Counts(i64);
 
 fn columns() -> Arc<Schema> {
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
@@ -31,13 +33,17 @@ fn columns() -> Arc<Schema> {
 }
 
 pub(crate) fn counted(rows: &[RecordBatch], column: &str) -> BTreeMap<i64, i64> {
+    counted_by(WINDOW_MS, rows, column)
+}
+
+fn counted_by(window_ms: i64, rows: &[RecordBatch], column: &str) -> BTreeMap<i64, i64> {
     let mut out = BTreeMap::new();
     for batch in rows {
         let times = batch.column_by_name("window_start").unwrap().as_primitive::<TimestampMicrosecondType>();
         let n = batch.column_by_name(column).unwrap().as_primitive::<Int64Type>();
         for i in 0..batch.num_rows() {
             let start = times.value(i).div_euclid(1000);
-            *out.entry(start - start.rem_euclid(WINDOW_MS)).or_insert(0) += n.value(i);
+            *out.entry(start - start.rem_euclid(window_ms)).or_insert(0) += n.value(i);
         }
     }
     out
@@ -50,22 +56,31 @@ fn state(counts: &BTreeMap<i64, i64>) -> Result<RecordBatch> {
 
 impl WindowQuery for Counts {
     fn partial(&self, rows: &[RecordBatch]) -> Result<RecordBatch> {
-        state(&counted(rows, "count"))
+        state(&counted_by(self.0, rows, "count"))
     }
 
     fn merge(&self, states: &[RecordBatch]) -> Result<RecordBatch> {
-        state(&counted(states, "n"))
+        state(&counted_by(self.0, states, "n"))
     }
 
     fn finish(&self, states: &[RecordBatch]) -> Result<RecordBatch> {
-        state(&counted(states, "n"))
+        state(&counted_by(self.0, states, "n"))
     }
 }
 
-pub(crate) fn view(generation: u64) -> View {
-    let spec = ViewSpec { name: TableName::new("counts"), sql: "counts".into(), schema: columns(), key: vec!["window_start".into()], generation };
+fn named(name: &str, generation: u64, program: Program) -> View {
+    let spec = ViewSpec { name: TableName::new(name), sql: name.into(), schema: columns(), key: vec!["window_start".into()], generation };
+    View { spec, program }
+}
+
+fn windows(name: &str, generation: u64, window_ms: i64) -> View {
     let source = WindowSource::Panes { metrics: None };
-    View { spec, program: Program::Window(WindowProgram { source, window_ms: WINDOW_MS, every_ms: WINDOW_MS, query: Arc::new(Counts) }) }
+    let program = WindowProgram { source, window_ms, every_ms: window_ms, query: Arc::new(Counts(window_ms)) };
+    named(name, generation, Program::Window(program))
+}
+
+pub(crate) fn view(generation: u64) -> View {
+    windows("counts", generation, WINDOW_MS)
 }
 
 pub(crate) struct OneView;

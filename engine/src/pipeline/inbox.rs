@@ -78,7 +78,8 @@ impl Inbox {
         for table in views.waiting_for_parts() {
             let said = self.reports.values().map(|r| r.as_ref().and_then(|r| r.views.get(&table)).map(|v| v.since));
             let Some(since) = said.collect::<Option<Vec<Option<i64>>>>() else { continue };
-            views.begin_parts(&table, since.into_iter().flatten().max());
+            // What is final here is history too, though partitions that were started anew give it again.
+            views.begin_parts(&table, since.into_iter().flatten().chain(frontier.map(|f| f.0)).max());
         }
     }
 

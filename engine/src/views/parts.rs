@@ -65,8 +65,8 @@ impl Views {
         let Some(fill) = &mut entry.fill else { return };
         (fill.waits, fill.to) = (false, since.map_or(fill.to, |since| since.max(fill.to)));
         let to = fill.to;
-        if let State::Window(state) = &mut entry.state {
-            state.begin_parts(to);
+        if let (Program::Window(program), State::Window(state)) = (&entry.view.program, &mut entry.state) {
+            state.begin_parts(program, to);
         }
         if to == i64::MIN {
             // Nothing was final anywhere: there is no history.

@@ -442,6 +442,10 @@ impl Entry {
     /// Windows that rows of these times belong to: complete ones, and the buckets of those that are not.
     fn wanted(&self, program: &WindowProgram, times: impl Iterator<Item = i64>, frontier: i64) -> Wanted {
         let mut wanted = Wanted { until: frontier, ..Wanted::default() };
+        if self.fill.as_ref().is_some_and(|f| f.waits) {
+            // How far its history goes is not known; all that is final by then is part of it.
+            return wanted;
+        }
         let filled = self.fill.as_ref().map(|f| f.done_until.unwrap_or(i64::MIN));
         let joined = self.fill.as_ref().is_none_or(|f| f.joined);
         let to = self.fill.as_ref().map_or(i64::MIN, |f| f.to);

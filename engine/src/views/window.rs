@@ -131,11 +131,14 @@ impl WindowState {
         self.stale.extend(windows_of(program, pane));
     }
 
-    /// What partitions gave of panes before this is history, which is read from the lake.
-    pub(super) fn begin_parts(&mut self, from: i64) {
+    /// What partitions gave of panes before this is history, which is read from the lake. What was shown of it meanwhile would stand beside its rows
+    /// until the frontier moves, and whoever reads both would count it twice.
+    pub(super) fn begin_parts(&mut self, program: &WindowProgram, from: i64) {
         self.open = self.open.split_off(&(from, 0));
         self.finals.clear();
         self.done = Some(from);
+        self.stale.extend(self.provisional.keys());
+        self.provisional.retain(|start, _| start + program.window_ms > from);
     }
 
     /// Windows of one pane need no state: all of one revision are aggregated in one run.
