@@ -57,11 +57,20 @@ pub struct Order {
     pub frontier: Option<EventTime>,
     /// States of panes before this are in a published checkpoint of the owner; nobody asks for them again.
     pub taken_until: Option<EventTime>,
-    /// Per partition: notices up to this number are in a published checkpoint of the owner.
-    pub notices_taken: BTreeMap<u32, u64>,
+    /// Per partition: notices up to this one are in a published checkpoint of the owner.
+    pub notices_taken: BTreeMap<u32, Noticed>,
     /// Earliest scrapes as all partitions together know them.
     #[serde(skip)]
     pub targets: Arc<Targets>,
+}
+
+/// A notice of a partition. Another run of it may give the same number to another one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Noticed {
+    /// Of which run it was heard.
+    pub run: u64,
+    /// Its number; 0 before the first.
+    pub number: u64,
 }
 
 /// One generation of a view, by its definition.

@@ -2,13 +2,13 @@
 
 mod defined;
 
-use super::{Order, Ordered, Part, Parts};
+use super::{Noticed, Order, Ordered, Part, Parts, Touched};
 use crate::checkpoint::Epoch;
 use crate::config::EngineConfig;
 use crate::error::Result;
 use crate::live::ReadView;
 use crate::log::{Decoded, DecodedBody, Format, LogName, Position, Record, Topic};
-use crate::pipeline::{PANES_KEPT_MAX, Pipeline};
+use crate::pipeline::{PANES_KEPT_MAX, Pipeline, Side};
 use crate::query::{Compiler, LabelInventory, Program, View, ViewSpec, WindowProgram, WindowQuery, WindowSource};
 use crate::sample::{SampleBatch, SeriesSlice};
 use crate::schema::TableName;
@@ -19,7 +19,7 @@ use arrow::array::{AsArray, Int64Array, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(crate) const WINDOW_MS: i64 = 5 * PANE_MS;
@@ -259,6 +259,29 @@ fn what_is_said_again_by_another_run_counts_once() {
     minutes(&mut pair, &[0, 1], 20..40);
     pair.agree();
     pair.check_finals();
+}
+
+#[test]
+fn a_notice_of_another_run_with_the_same_number_is_another_notice() {
+    let mut pair = Pair::after(20);
+    let touched = |pane: i64| Touched::from([(pane, BTreeSet::from([Arc::from("up")]))]);
+    for (run, pane) in [(1, 0), (8, 2 * PANE_MS)] {
+        let mut said = pair.said();
+        let parts = Arc::make_mut(said.get_mut(&1).unwrap().as_mut().unwrap());
+        (parts.run, parts.notices) = (run, Arc::new(BTreeMap::from([(1, touched(pane))])));
+        // What another run says of final panes is read again as well.
+        parts.views.clear();
+        pair.order = pair.owner.take_reports(said, Epoch(1)).unwrap();
+    }
+    assert_eq!(pair.owner.background.unknown().into_keys().collect::<Vec<_>>(), [0, 2 * PANE_MS]);
+    // Nor does a partition take an answer to one for an answer to the other.
+    let Side::Partition(emitter) = &mut pair.partitions[1].side else { panic!("a partition") };
+    emitter.tell(touched(PANE_MS));
+    for (run, left) in [(8, 1), (1, 0)] {
+        let order = Order { notices_taken: BTreeMap::from([(1, Noticed { run, number: 1 })]), ..Order::clone(&pair.order) };
+        pair.partitions[1].take_order(&Arc::new(order), &OneView, WallTime(0));
+        assert_eq!(pair.said()[&1].as_ref().unwrap().notices.len(), left);
+    }
 }
 
 #[test]

@@ -120,10 +120,12 @@ impl Pipeline {
         self.raw.seal();
         let history_first = self.background.history_first;
         self.background.history_first = !history_first;
-        let job = if history_first {
-            self.history_step(now, stored).or_else(|| self.correction(now))
-        } else {
-            self.correction(now).or_else(|| self.history_step(now, stored))
+        // A correction of what came with the stream passes a view by that has not got the older part of its windows yet.
+        let joined = self.views.join(self.instants(now)).map(|chosen| of(chosen, Of::Fill));
+        let job = match joined {
+            Some(job) => Some(job),
+            None if history_first => self.history_step(now, stored).or_else(|| self.correction(now)),
+            None => self.correction(now).or_else(|| self.history_step(now, stored)),
         };
         let (purpose, step) = job?;
         if let Purpose::View { chosen, .. } = &purpose {

@@ -101,9 +101,10 @@ impl Emitter {
             }
         }
         if let Some(taken) = order.notices_taken.get(&self.partition)
-            && self.notices.first_key_value().is_some_and(|(oldest, _)| oldest <= taken)
+            && taken.run == self.run
+            && self.notices.first_key_value().is_some_and(|(oldest, _)| *oldest <= taken.number)
         {
-            Arc::make_mut(&mut self.notices).retain(|number, _| number > taken);
+            Arc::make_mut(&mut self.notices).retain(|number, _| *number > taken.number);
         }
         self.order = Some(order.clone());
         fresh

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::Epoch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::parts::{Order, Parts, Targets, Touched, Words, touch, touched, words};
+use crate::parts::{Noticed, Order, Parts, Targets, Touched, Words, touch, touched, words};
 use crate::schema::TableName;
 use crate::status::PartitionStatus;
 use crate::time::{EventTime, PANE_MS, WallTime};
@@ -24,18 +24,18 @@ pub(crate) struct Inbox {
     /// Panes that were written again and are not final everywhere yet.
     early: Touched,
     /// Newest notice taken, by partition.
-    notices: BTreeMap<u32, u64>,
+    notices: BTreeMap<u32, Noticed>,
     targets: Arc<Targets>,
     order: Arc<Order>,
     /// Frontier and notices of the cut at work, and of the newest published one.
-    cut: (Option<EventTime>, BTreeMap<u32, u64>),
-    published: (Option<EventTime>, BTreeMap<u32, u64>),
+    cut: (Option<EventTime>, BTreeMap<u32, Noticed>),
+    published: (Option<EventTime>, BTreeMap<u32, Noticed>),
 }
 
 /// What a checkpoint keeps.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 struct Kept {
-    notices: BTreeMap<u32, u64>,
+    notices: BTreeMap<u32, Noticed>,
     early: Words,
 }
 
@@ -66,7 +66,7 @@ impl Inbox {
             }
             let said = |table: &TableName, pane: &i64| report.views.get(table).is_some_and(|parts| parts.panes.contains_key(pane));
             self.seen.retain(|(of, table, pane), _| of != partition || said(table, pane));
-            self.take_notices(*partition, &report.notices);
+            self.take_notices(*partition, report);
             self.take_targets(&report.targets);
         }
         self.all_there = reports.values().all(Option::is_some);
@@ -100,11 +100,15 @@ impl Inbox {
         }
     }
 
-    fn take_notices(&mut self, partition: u32, notices: &BTreeMap<u64, Touched>) {
+    fn take_notices(&mut self, partition: u32, report: &Parts) {
         let taken = self.notices.entry(partition).or_default();
-        for (number, touched) in notices.range(*taken + 1..) {
+        if taken.run != report.run {
+            // It gives numbers anew that it gave before it crashed, maybe to other panes.
+            *taken = Noticed { run: report.run, number: 0 };
+        }
+        for (number, touched) in report.notices.range(taken.number + 1..) {
             touch(&mut self.early, touched);
-            *taken = *number;
+            taken.number = *number;
         }
     }
 

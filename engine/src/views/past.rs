@@ -172,6 +172,12 @@ impl Views {
         self.entries.iter().filter(filling).find_map(|entry| self.fill_one(entry, at, &extent))
     }
 
+    /// The step that gives a generation the older part of the windows over the instant of its definition; `None` where none is due.
+    pub(crate) fn join(&self, at: Instants) -> Option<Chosen> {
+        let apart = |e: &&Entry| e.fill.as_ref().is_some_and(|f| f.error.is_none() && !f.joined);
+        self.entries.iter().filter(apart).find_map(|entry| self.fill_one(entry, at, &|_| None)).filter(|chosen| chosen.why == Why::Join)
+    }
+
     fn fill_one(&self, entry: &Entry, at: Instants, extent: &impl Fn(&TableDef) -> Option<Extent>) -> Option<Chosen> {
         let fill = entry.fill.as_ref().filter(|f| !f.waits && at.frontier.is_none_or(|frontier| frontier.0 >= f.to))?;
         let input = match entry.input() {

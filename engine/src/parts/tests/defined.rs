@@ -38,13 +38,14 @@ fn starts_of(rows: &RecordBatch) -> Vec<i64> {
     times.values().iter().map(|t| t.div_euclid(1000)).collect()
 }
 
-/// The view of the start, one that counts by the minute, and a fold over that one.
-struct ThreeViews;
+/// The view of the start, the same under another name, one that counts by the minute, and a fold over that one.
+struct FourViews;
 
-impl Compiler for ThreeViews {
+impl Compiler for FourViews {
     fn compile(&self, sql: &str, generation: u64, _: &[ViewSpec]) -> Result<View> {
         Ok(match sql {
             "minutes" => windows("minutes", generation, PANE_MS),
+            "fives" => windows("fives", generation, WINDOW_MS),
             "numbers" => {
                 let make = Arc::new(|| Box::new(Numbers(0)) as Box<dyn Fold>);
                 named("numbers", generation, Program::Fold(FoldProgram { input: TableName::new("minutes"), memory_ms: None, make }))
@@ -80,12 +81,12 @@ impl Pair {
 
     fn define(&mut self, name: &str) {
         let define = Define { name: TableName::new(name), sql: name.into(), replace: false, origin: Origin::Statement };
-        assert!(self.owner.define(&define, &ThreeViews, WallTime(0)).unwrap().changed);
+        assert!(self.owner.define(&define, &FourViews, WallTime(0)).unwrap().changed);
     }
 
     /// A partition takes what the owner said last.
     fn tell(&mut self, partition: usize) {
-        self.partitions[partition].take_order(&self.order, &ThreeViews, WallTime(0));
+        self.partitions[partition].take_order(&self.order, &FourViews, WallTime(0));
         self.partitions[partition].settle();
     }
 
@@ -208,4 +209,26 @@ fn minutes_that_became_final_before_partitions_that_knew_of_the_view_were_starte
     assert!(pair.owner.views.waiting_for_parts().is_empty());
     pair.fill();
     pair.check_minutes(14, &[]);
+}
+
+#[test]
+fn a_pane_that_was_written_again_before_a_view_had_joined_its_windows_counts_as_it_is() {
+    let mut pair = Pair::without_a_view();
+    pair.define("fives");
+    for minute in [12, 13, 14] {
+        pair.hear();
+        pair.tell(0);
+        pair.tell(1);
+        minutes(&mut pair, &[0, 1], minute..minute + 1);
+    }
+    pair.hear();
+    pair.tell(0);
+    pair.tell(1);
+    pair.hear();
+    assert_eq!((pair.frontier(), pair.owner.views.waiting_for_parts()), (Some(8 * PANE_MS), vec![]));
+    // Late, and repaired before the window that was open at the definition has its older part.
+    pair.sample(0, 6 * PANE_MS + 30_000);
+    assert_eq!(pair.partitions[0].late.len(), 1);
+    pair.work();
+    assert_eq!(pair.all_of("fives"), [(0, 10), (WINDOW_MS, 11), (2 * WINDOW_MS, 10)]);
 }
