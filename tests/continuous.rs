@@ -4,6 +4,7 @@
 pub(crate) mod input;
 pub(crate) mod rows;
 
+use crate::differential::engine::World as Engines;
 use afferent_engine::checkpoint::GroupName;
 use afferent_engine::clock::ManualClock;
 use afferent_engine::config::EngineConfig;
@@ -11,7 +12,7 @@ use afferent_engine::control::control;
 use afferent_engine::intake::{Delivery, intake};
 use afferent_engine::live::{Live, LiveFilter};
 use afferent_engine::log::{LogName, LogReader, LogWriter, Record, Topic};
-use afferent_engine::query::Program;
+use afferent_engine::query::{Program, View};
 use afferent_engine::schema::{self, TableName};
 use afferent_engine::sim::{MemoryCheckpoints, MemoryLog, MemoryTables};
 use afferent_engine::supervisor::{EngineParts, start};
@@ -137,14 +138,7 @@ impl World {
 
     /// Rows of every view as a reader sees them, without the envelope.
     fn views(&self, live: &Live) -> BTreeMap<String, Vec<String>> {
-        let plans = shipped(&self.dimensions).unwrap();
-        plans
-            .iter()
-            .map(|view| {
-                let rows = self.table(live, view.spec.name.as_str());
-                (view.spec.name.to_string(), rows::newest(&rows, &view.spec.key, &view.spec.schema))
-            })
-            .collect()
+        views(&self.dimensions, |name| self.table(live, name))
     }
 
     /// The same by one plain run over the accepted rows, each view over the plain rows of the views it reads.
@@ -164,6 +158,12 @@ impl World {
         }
         out
     }
+}
+
+/// Rows of every shipped view by the rows of its table.
+fn views(dimensions: &Arc<Dimensions>, table: impl Fn(&str) -> Vec<RecordBatch>) -> BTreeMap<String, Vec<String>> {
+    let rows = |view: &View| rows::newest(&table(view.spec.name.as_str()), &view.spec.key, &view.spec.schema);
+    shipped(dimensions).unwrap().iter().map(|view| (view.spec.name.to_string(), rows(view))).collect()
 }
 
 fn assert_same(what: &str, got: &BTreeMap<String, Vec<String>>, want: &BTreeMap<String, Vec<String>>) {
@@ -239,6 +239,18 @@ async fn every_shipped_view_is_the_same_over_any_number_of_partitions() {
     }
     let live = grown.run(&[], None).await;
     assert_same("1, then 4, then 12 partitions", &grown.views(&live), &want);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_shipped_view_is_the_same_with_an_engine_for_each_partition() {
+    let records = input::records();
+    let straight = World::new();
+    let live = straight.run(&records, None).await;
+    let want = straight.views(&live);
+    for partitions in [1, 4, 12] {
+        let (world, live) = Engines::of_partitions(partitions, dimensions(), WallTime(input::START_MS), &records).await;
+        assert_same(&format!("{partitions} engines and one of the views"), &views(&straight.dimensions, |name| world.table(&live, name)), &want);
+    }
 }
 
 /// A plan of every shape is among the shipped ones, so that the tests above speak for all four.

@@ -6,7 +6,7 @@
 
 mod acceptance;
 mod chance;
-mod engine;
+pub(crate) mod engine;
 mod events;
 mod grammar;
 mod mutant;
@@ -296,8 +296,7 @@ async fn set(seed: u64, ground: Arc<Ground>, mutant: Option<Mutant>) -> Outcome 
         let mut chance = Chance::of(seed, 100 + number);
         let (stream, plain) = (stream::stream(&mut chance), Plain::default());
         for mut schedule in Schedule::all(&mut chance, stream.sent.len(), stream.config.lateness_ms) {
-            // No process works by engines of partitions yet.
-            if std::env::var("AFFERENT_SCHEDULE").map_or(schedule.workers, |only| only != schedule.name) {
+            if std::env::var("AFFERENT_SCHEDULE").is_ok_and(|only| only != schedule.name) {
                 continue;
             }
             schedule.late_views = some_with_readers(&mut chance, &views);

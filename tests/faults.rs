@@ -44,7 +44,10 @@ struct World {
 }
 
 /// What can happen.
-const FAULTS: [(&str, fn(&mut World)); 9] = [
+type Fault = (&'static str, fn(&mut World));
+
+/// Whether one process works the whole log or several do.
+const FAULTS: [Fault; 9] = [
     ("a broker of three is killed", |w| w.broker_is_killed()),
     ("a broker stands still past its session", |w| w.broker_stands_still()),
     ("all brokers are killed and started", |w| w.all_brokers_are_killed()),
@@ -54,6 +57,12 @@ const FAULTS: [(&str, fn(&mut World)); 9] = [
     ("it stands still past its session, and wakes", |w| w.worker_stands_still()),
     ("processes leave and come: three, two, one, three", |w| w.processes_leave_and_come()),
     ("everything is killed and started", |w| w.everything_is_killed()),
+];
+
+/// What else can happen where each partition has an engine: it is the process that has the views which [`World::works`].
+const OF_PARTITIONS: [Fault; 2] = [
+    ("a process that has partitions only is killed", |w| w.other_is_killed()),
+    ("it stands still past its session, wakes and goes on", |w| w.other_stands_still()),
 ];
 
 impl World {
@@ -165,6 +174,28 @@ impl World {
         self.server(works).restart().unwrap();
     }
 
+    /// A process that has no views.
+    fn other(&mut self) -> usize {
+        (self.works() + 1) % PROCESSES
+    }
+
+    fn other_is_killed(&mut self) {
+        let (other, since) = (self.other(), Instant::now());
+        self.server(other).kill().unwrap();
+        self.fresh(OF_PARTITIONS[0].0, since, Some(other));
+        self.server(other).restart().unwrap();
+    }
+
+    fn other_stands_still(&mut self) {
+        let (other, since) = (self.other(), Instant::now());
+        self.server(other).signal("STOP").unwrap();
+        self.fresh(OF_PARTITIONS[1].0, since, Some(other));
+        thread::sleep(STANDSTILL.saturating_sub(since.elapsed()));
+        self.server(other).signal("CONT").unwrap();
+        thread::sleep(Duration::from_secs(2));
+        assert!(self.server(other).ended().unwrap().is_none(), "{}", self.server(other).log());
+    }
+
     fn processes_leave_and_come(&mut self) {
         let works = self.works();
         let waits = (works + 1) % PROCESSES;
@@ -200,8 +231,18 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
 #[test]
 fn what_was_acknowledged_stands_once_whatever_of_it_all_dies_or_stands_still() {
     let test = "what_was_acknowledged_stands_once_whatever_of_it_all_dies_or_stands_still";
+    everything_stands_once(test, "", &FAULTS);
+}
+
+#[test]
+fn with_an_engine_for_each_partition_it_stands_once_too() {
+    let faults: Vec<Fault> = OF_PARTITIONS.into_iter().chain(FAULTS).collect();
+    everything_stands_once("with_an_engine_for_each_partition_it_stands_once_too", "\n[server]\nengine_per_partition = true\n", &faults);
+}
+
+fn everything_stands_once(test: &str, more: &str, faults: &[Fault]) {
     let Some((folder, kafka, minio)) = brokers_and_store(test, BROKERS) else { return };
-    let group = Group::start(PROCESSES, folder.path(), &settings(&kafka, &minio));
+    let group = Group::start(PROCESSES, folder.path(), &(settings(&kafka, &minio) + more));
     let start_ms = long_ago_ms();
     let away = Duration::from_secs(from_environment("AFFERENT_AWAY_S", AWAY_S));
     let mut world = World { kafka, minio, group, away, probe_ms: start_ms + 86_400_000, probes: vec![], gaps: BTreeMap::new() };
@@ -210,10 +251,10 @@ fn what_was_acknowledged_stands_once_whatever_of_it_all_dies_or_stands_still() {
     eprintln!("seed {seed}");
     let (fleet, rounds) = (Fleet::new(seed, SENDERS, start_ms), from_environment("AFFERENT_ROUNDS", ROUNDS));
     let (door, wanted) = (world.group.door(0), std::env::var("AFFERENT_FAULTS").unwrap_or_default());
-    assert!(FAULTS.iter().any(|(name, _)| name.contains(&wanted)), "no fault is called so: {wanted}");
+    assert!(faults.iter().any(|(name, _)| name.contains(&wanted)), "no fault is called so: {wanted}");
     let mut sent = fleet.send_during(&door, || {
         for round in 1..=rounds {
-            for (name, fault) in FAULTS.into_iter().filter(|(name, _)| name.contains(&wanted)) {
+            for (name, fault) in faults.iter().filter(|(name, _)| name.contains(&wanted)) {
                 eprintln!("round {round}: {name}");
                 world.group.start_again();
                 fault(&mut world);
@@ -235,6 +276,9 @@ fn what_was_acknowledged_stands_once_whatever_of_it_all_dies_or_stands_still() {
     for n in (0..PROCESSES).filter(|n| *n != works) {
         world.group.stop(n);
     }
+    // What the others had in memory is read from the log again.
+    let whole = |group: &Group| group.door(works).json("/api/v1/freshness").is_ok_and(|report| report["missing"] == serde_json::json!([]));
+    world.wait_until("nothing is missing", whole);
     let (stored, panes) = sent.expect_to_last(world.server(works), "after the faults");
     let rows = views::compare(&world.group.door(works));
     let waits = (works + 1) % PROCESSES;

@@ -75,6 +75,8 @@ pub struct ServerConfig {
     pub advertise: Option<String>,
     /// What this process does.
     pub roles: Roles,
+    /// Each partition of the metrics has an engine, so that several processes work the log.
+    pub engine_per_partition: bool,
     /// What a caller must show who defines views; `None`: only callers on this machine may.
     pub view_token: Option<Secret>,
 }
@@ -142,6 +144,7 @@ struct RawServer {
     view_token: String,
     advertise: String,
     roles: String,
+    engine_per_partition: bool,
 }
 
 #[derive(Deserialize)]
@@ -265,13 +268,18 @@ impl Check<'_> {
             return Err(self.wrong("server.connection_idle_s", message));
         }
         let connections_max = self.range("server.connections_max", raw.connections_max, 1..=100_000)?;
+        let advertise = self.advertise(raw.advertise, listen)?;
+        if raw.engine_per_partition {
+            self.engine_per_partition(log, store, advertise.as_deref())?;
+        }
         Ok(ServerConfig {
             listen,
             connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
             connection_idle: Duration::from_secs(idle_s),
             request_max: Duration::from_secs(self.range("server.request_s_max", raw.request_s_max, 1..=600)?),
             stop_wait: Duration::from_secs(self.range("server.stop_wait_s", raw.stop_wait_s, 1..=600)?),
-            advertise: self.advertise(raw.advertise, listen)?,
+            advertise,
+            engine_per_partition: raw.engine_per_partition,
             roles: self.roles(&raw.roles, log, store)?,
             view_token: Some(raw.view_token).filter(|token| !token.is_empty()).map(Secret::new),
         })

@@ -8,7 +8,7 @@ use crate::metrics::Metric;
 use crate::nearest::ranked;
 use crate::replica::{Reading, serve as replicas};
 use crate::state::AppState;
-use crate::{backfill, cards, openapi, ops, sql, stages, stats, status};
+use crate::{backfill, cards, openapi, ops, partitions, sql, stages, stats, status};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -48,10 +48,11 @@ pub fn router(state: AppState, ingest: Router) -> Router {
         .route("/openapi.json", get(openapi::document))
         .with_state(state.clone())
         .merge(ingest)
-        .merge(replicas::router(state.clone()));
+        .merge(replicas::router(state.clone()))
+        .merge(partitions::serve::router(state.clone()));
     // Freshness is told while the log is replayed, too.
     let fresh = Router::new().route("/api/v1/freshness", get(status::freshness)).with_state(state.clone());
-    let shown = shown(state.clone()).layer(from_fn_with_state(state.clone(), recovered));
+    let shown = shown(state.clone()).layer(from_fn_with_state(state.clone(), whole)).layer(from_fn_with_state(state.clone(), recovered));
     let shown = shown.layer(from_fn_with_state(state.clone(), shown_elsewhere)).layer(from_fn_with_state(state.config.server.roles, shows));
     let answers = backfill::router(state.clone()).layer(from_fn_with_state(state.clone(), recovered)).merge(fresh);
     let answers = answers.layer(from_fn_with_state(state.clone(), works)).merge(shown);
@@ -114,6 +115,14 @@ async fn recovered(State(state): State<AppState>, request: Request, next: Next) 
     error.hint("GET /readyz says when it is done; writes are taken meanwhile").into_response()
 }
 
+/// Cards and statistics are whole or not there: they could not say what they lack.
+async fn whole(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
+    match state.live.view().status.missing.first() {
+        Some(missing) => ApiError::unavailable(missing.clone()).hint("SQL answers from what there is, and says so").into_response(),
+        None => next.run(request).await,
+    }
+}
+
 /// Who waits for the log has its rows from elsewhere.
 async fn recovered_or_waits(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
     if state.standby.waits() { next.run(request).await } else { recovered(State(state), request, next).await }
@@ -139,7 +148,7 @@ async fn shown_elsewhere(State(state): State<AppState>, request: Request, next: 
     let (works_at, uri) = (state.standby.works_at(), request.uri().clone());
     if let Some(Reading::Whole(whole)) = state.replica.read(works_at.as_deref()).await {
         let Ok(answer) = shown(state.over(Arc::clone(&whole.view))).oneshot(request).await;
-        if !whole.has_failed() && !whole.is_too_large() {
+        if !whole.has_failed() && !whole.is_too_large() && whole.view.status.missing.is_empty() {
             return answer;
         }
     }

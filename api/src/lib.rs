@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod nearest;
 pub mod openapi;
 pub mod ops;
+pub mod partitions;
 pub mod replica;
 pub mod rights;
 pub mod roster;

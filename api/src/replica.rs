@@ -41,6 +41,8 @@ pub struct Replica {
     over: Arc<Mutex<Vec<u64>>>,
     /// Who else runs stages of statements: what is asked and told says so, too.
     pub(crate) roster: Arc<Roster>,
+    /// Only the engine of this partition is asked.
+    partition: Option<u32>,
 }
 
 /// What was told last. Its rows in memory are not there: they grow old at once.
@@ -106,7 +108,12 @@ impl Replica {
     /// Of a process that knows others by `roster`.
     pub fn new(roster: Arc<Roster>) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
-        Self { agent: config.build().into(), known: Mutex::default(), over: Arc::default(), roster }
+        Self { agent: config.build().into(), known: Mutex::default(), over: Arc::default(), roster, partition: None }
+    }
+
+    /// The same for the engine of one partition.
+    pub(crate) fn of_partition(partition: u32, roster: Arc<Roster>) -> Self {
+        Self { partition: Some(partition), ..Self::new(roster) }
     }
 
     /// What can be read now, where something was ever heard of the process that works.
@@ -145,7 +152,7 @@ impl Replica {
         let before = self.known();
         let over = std::mem::take(&mut *self.over.lock().unwrap_or_else(PoisonError::into_inner));
         let mut asked = Asked::new(before.as_deref().map(|known| (&known.view, known.catalog)), over);
-        asked.from = self.roster.own().cloned();
+        (asked.from, asked.partition) = (self.roster.own().cloned(), self.partition);
         let base = works_at.trim_end_matches('/');
         let (url, started) = (format!("{base}{VIEW_PATH}"), Instant::now());
         let told: Told = match self.post(&url, &asked) {

@@ -62,24 +62,25 @@ impl Key {
 /// Those that were heard of.
 #[derive(Debug, Default)]
 pub struct Roster {
-    own: Option<(Place, Key)>,
+    own: Option<Place>,
+    key: Option<Key>,
     heard: Mutex<BTreeMap<Url, Instant>>,
 }
 
 impl Roster {
-    /// Of a process that runs stages itself, or of one that does not.
-    pub fn new(own: Option<(Place, Key)>) -> Self {
-        Self { own, heard: Mutex::default() }
+    /// Of a process that runs stages itself, `own` being its place, or of one that does not; without a key nobody is known.
+    pub fn new(own: Option<Place>, key: Option<Key>) -> Self {
+        Self { own: own.filter(|_| key.is_some()), key, heard: Mutex::default() }
     }
 
     /// What this process says of itself.
     pub fn own(&self) -> Option<&Place> {
-        self.own.as_ref().map(|(place, _)| place)
+        self.own.as_ref()
     }
 
     /// What this process shows others.
     pub(crate) fn key(&self) -> Option<&Key> {
-        self.own.as_ref().map(|(_, key)| key)
+        self.key.as_ref()
     }
 
     /// Whether a question comes from a process that may be asked for help, and may ask for it.

@@ -12,7 +12,9 @@ use crate::nearest::nearest;
 use crate::replica::{Missing, Reading};
 use crate::state::AppState;
 use crate::views;
+use afferent_engine::error::ErrorKind;
 use afferent_engine::status::Status;
+use afferent_queries::error::Error;
 use afferent_queries::session::Answer;
 use afferent_queries::statement::view_statement;
 use axum::body::Body;
@@ -47,6 +49,10 @@ const EPOCH: HeaderName = HeaderName::from_static("x-afferent-epoch");
 
 /// What an answer lacks, and why.
 const PARTIAL: HeaderName = HeaderName::from_static("x-afferent-partial");
+
+/// How long it takes at most until readers are shown what there is without the partitions of a process that went away, and how often that is waited for.
+const PARTITION_GONE_WAIT: Duration = Duration::from_millis(500);
+const PARTITION_GONE_TRIES: usize = 3;
 
 /// Parameters of the path.
 const PARAMETERS: [&str; 2] = ["query", "format"];
@@ -183,8 +189,23 @@ async fn answer(state: &AppState, question: Question, head: &Parts, started: Ins
             let rows = Rows { schema: rows.schema(), batches: stream::once(ready(Ok(rows))).boxed(), stats: stats(&status), started };
             respond(rows, &status, format).await
         }
-        None => respond_with(state.sql.query(&statement).await?, None, format, started).await,
+        None => respond_with(asked(state, &statement).await?, None, format, started).await,
     }
+}
+
+/// Runs a statement. Where rows lie in the memory of another process that goes away meanwhile, again without them.
+async fn asked(state: &AppState, statement: &str) -> Result<Answer, ApiError> {
+    let has_partitions = !state.live.view().status.partitions.is_empty();
+    for _ in 0..PARTITION_GONE_TRIES {
+        match state.sql.query(statement).await {
+            Err(error @ Error::Execution(_)) if error.kind() == ErrorKind::Unavailable && has_partitions => {
+                tracing::debug!(%error, "rows of a partition could not be had; the statement is run again");
+                tokio::time::sleep(PARTITION_GONE_WAIT).await;
+            }
+            answer => return Ok(answer?),
+        }
+    }
+    Ok(state.sql.query(statement).await?)
 }
 
 /// Answers from the files of the store and from what the process that works has in memory; without that one, in part.
@@ -195,8 +216,7 @@ async fn answer_waiting(state: &AppState, statement: &str, head: &Parts, format:
             None => break,
             Some(Reading::Part(view, missing)) => {
                 let answer = state.over(view).sql.query(statement).await?;
-                metrics::counter!(Metric::PartialAnswers.name()).increment(1);
-                return respond_with(answer, Some(&missing), format, started).await;
+                return respond_with(answer, Some(missing), format, started).await;
             }
             Some(Reading::Whole(whole)) => match state.over(Arc::clone(&whole.view)).sql.query(statement).await {
                 Ok(answer) => return respond_with(answer, None, format, started).await,
@@ -210,18 +230,21 @@ async fn answer_waiting(state: &AppState, statement: &str, head: &Parts, format:
     Ok(elsewhere(works_at.as_deref(), &head.uri))
 }
 
-async fn respond_with(answer: Answer, missing: Option<&Missing>, format: Format, started: Instant) -> ApiResult {
+async fn respond_with(answer: Answer, missing: Option<Missing>, format: Format, started: Instant) -> ApiResult {
     let (schema, status) = (answer.schema(), answer.status().clone());
+    let missing: Vec<String> = missing.iter().map(Missing::to_string).chain(status.missing.iter().cloned()).collect();
+    let missing = Some(missing.join("; ")).filter(|missing| !missing.is_empty());
     let mut stats = stats(&status);
     if answer.processes() > 1 {
         stats.insert("processes".to_owned(), json!(answer.processes()));
     }
-    if let Some(missing) = missing {
-        stats.insert("partial".to_owned(), json!(missing.to_string()));
+    if let Some(missing) = &missing {
+        metrics::counter!(Metric::PartialAnswers.name()).increment(1);
+        stats.insert("partial".to_owned(), json!(missing));
     }
     let batches = answer.map(|batch| batch.map_err(ApiError::from)).boxed();
     let mut response = respond(Rows { schema, batches, stats, started }, &status, format).await?;
-    if let Some(missing) = missing.and_then(|missing| HeaderValue::try_from(missing.to_string()).ok()) {
+    if let Some(missing) = missing.and_then(|missing| HeaderValue::try_from(missing).ok()) {
         response.headers_mut().insert(PARTIAL, missing);
     }
     Ok(response)

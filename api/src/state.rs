@@ -1,6 +1,7 @@
 //! What every handler can reach. Cheap to clone; nothing here does work.
 
 use crate::config::Config;
+use crate::partitions::Hosted;
 use crate::replica::Replica;
 use crate::replica::serve::Reads;
 use crate::standby::Standby;
@@ -40,7 +41,9 @@ pub struct AppState {
     pub standby: Arc<Standby>,
     /// What the process that works shows, while this one waits.
     pub replica: Arc<Replica>,
-    /// States that waiting processes read of this one.
+    /// Engines of partitions that run in this process, where each partition has one.
+    pub partitions: Arc<Hosted>,
+    /// States that other processes read of this one.
     pub reads: Arc<Reads>,
     /// When this process started.
     pub started_at: WallTime,

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::error::{ApiResult, json_response};
 use crate::state::AppState;
 use crate::views::files::ViewFiles;
-use afferent_engine::status::{GenerationStatus, RepairStatus, SourceStatus, Status, StoreStatus, ViewStatus};
+use afferent_engine::status::{GenerationStatus, PartitionStatus, RepairStatus, SourceStatus, Status, StoreStatus, ViewStatus};
 use afferent_engine::time::{EventTime, WallTime};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -51,6 +51,19 @@ pub fn report(status: &Status, now: WallTime) -> Value {
         "repair": repair(&status.repair, now),
         "store": store(&status.store, now),
         "backfills": backfill::reports(status, now),
+        "partitions": status.partitions.iter().map(|(number, p)| (number.to_string(), partition(p, now))).collect::<serde_json::Map<_, _>>(),
+        "missing": status.missing,
+    })
+}
+
+/// What the engine of the views knows of the engine of a partition.
+fn partition(status: &PartitionStatus, now: WallTime) -> Value {
+    json!({
+        "known": status.known,
+        "watermark": time(status.watermark),
+        "lag_s": lag_s(status.watermark, now),
+        "final_before": time(status.final_before),
+        "silent_s": if status.known { seconds(now.0.saturating_sub(status.newest_received.0)) } else { Value::Null },
     })
 }
 

@@ -1,9 +1,14 @@
 //! Puts the parts together: log, store, tables, dimensions, views, engine, upkeep, HTTP. Starts them inside out and stops them outside in.
 
 mod log;
+mod partitions;
 mod work;
 
+pub(crate) use work::address_of;
+
 use crate::config::{Config, LogConfig, StorePlace};
+use crate::partitions::Hosted;
+use crate::partitions::reached::Reached;
 use crate::replica::Replica;
 use crate::roster::{Key, Place, Roster};
 use crate::standby::Standby;
@@ -11,13 +16,14 @@ use crate::state::AppState;
 use crate::views::files::ViewFiles;
 use crate::views::follow::Follower;
 use crate::{http, stages, telemetry};
-use afferent_engine::checkpoint::GroupName;
+use afferent_engine::checkpoint::{CheckpointStore as _, GroupName};
 use afferent_engine::clock::{Clock, SystemClock};
 use afferent_engine::config::EngineConfig;
 use afferent_engine::control::control;
 use afferent_engine::error::{Error, ErrorKind, Result};
-use afferent_engine::intake::intake;
+use afferent_engine::intake::{Deliveries, Intake, intake};
 use afferent_engine::live::{Live, ReadView};
+use afferent_engine::log::{LogName, Topic};
 use afferent_engine::query::View;
 use afferent_engine::schema::TableDef;
 use afferent_engine::supervisor::{EngineParts, Share};
@@ -71,6 +77,7 @@ pub struct Server {
 enum Part {
     Http,
     Engine,
+    Partition,
     Maintainer,
     Upkeep,
     Replica,
@@ -110,8 +117,9 @@ pub async fn start_watched(config: Config, steps: Steps) -> Result<Server> {
     let listener = listener.map_err(|e| Error::caused(ErrorKind::Unavailable, format!("cannot listen on {listen}"), e))?;
     let address = listener.local_addr().map_err(|e| Error::caused(ErrorKind::Unavailable, "the listening address is not known", e))?;
     let opened = open(config.clone(), steps).await?;
-    let helper = helper(&config, &opened.store).await;
-    assemble(Assembly { config, clock, metrics, listener, address, helper }, opened)
+    check_engines(&config, &opened.store).await?;
+    let key = key(&config, &opened.store).await?;
+    assemble(Assembly { config, clock, metrics, listener, address, key }, opened)
 }
 
 /// What [`start`] knows by the time the parts are put together.
@@ -121,8 +129,8 @@ struct Assembly {
     metrics: PrometheusHandle,
     listener: TcpListener,
     address: SocketAddr,
-    /// Where it is for other processes of the deployment, and what it shows them.
-    helper: Option<(Url, Key)>,
+    /// What the processes of the deployment know each other by.
+    key: Option<Key>,
 }
 
 /// Opens what is kept, definitions first: a wrong one is told before a long log is read. Files are read apart from the async threads.
@@ -148,8 +156,22 @@ async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 
     done.map_err(|e| Error::caused(ErrorKind::Internal, "opening the data folder failed", e))?
 }
 
+/// A store is written by one engine of the whole stream, or by one for each partition; never by both, because they would count the same records twice.
+async fn check_engines(config: &Config, store: &Store) -> Result<()> {
+    let checkpoints = ObjectCheckpoints::new(store.clone());
+    let (other, said) = if config.server.engine_per_partition {
+        (GroupName::of_partition(0), "by one engine for the whole log: start with server.engine_per_partition = false")
+    } else {
+        (GroupName::of_views(), "by an engine for each partition: start with server.engine_per_partition = true")
+    };
+    match checkpoints.latest(&other).await? {
+        Some(_) => Err(Error::invalid(format!("the store at {} was written {said}, or name another store.url", store.shown()))),
+        None => Ok(()),
+    }
+}
+
 fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
-    let Assembly { config, clock, metrics, listener, address, helper } = assembly;
+    let Assembly { config, clock, metrics, listener, address, key } = assembly;
     let Opened { log, store, dimensions, views } = opened;
     let (doors, inner, halt) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let live = Arc::new(Live::default());
@@ -161,7 +183,10 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let started_at = clock.now();
     let standby = Arc::new(Standby::default());
     let seat = log.join(&config)?;
-    let parts = EngineParts {
+    let sql = SqlEngine::new(&dimensions, live.clone(), table_source(store.clone()), config.sql.clone())?;
+    let own = helps_at(&config).map(|at| Place { at, version: sql.version() });
+    let roster = Arc::new(Roster::new(own, key));
+    let whole = EngineParts {
         config: EngineConfig { kept_days: config.maintain.pane_days(), ..config.engine.clone() },
         group: GroupName::of_partition(0),
         writer: work::writer_name(started_at, config.server.advertise.as_deref()),
@@ -183,10 +208,16 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
         cancel: inner.clone(),
         halt: halt.clone(),
     };
-    let work = Work::begin(parts, seat, &standby)?;
-    let maintainer = Maintainer::new(store.clone(), tables, live.clone(), config.maintain.clone())?;
-    let sql = SqlEngine::new(&dimensions, live.clone(), table_source(store.clone()), config.sql.clone())?;
-    let roster = Arc::new(Roster::new(helper.map(|(at, key)| (Place { at, version: sql.version() }, key))));
+    let mut parts = JoinSet::new();
+    let (hosted, whole, own_tables) = if config.server.engine_per_partition {
+        let ground = Spread { config: &config, log: &log, store: &store, tables: &tables, roster: &roster, standby: &standby };
+        ground.over_partitions(whole, &mut parts)?
+    } else {
+        (Arc::default(), whole, tables)
+    };
+    let engine_live = whole.live.clone();
+    let work = Work::begin(whole, seat, &standby)?;
+    let maintainer = Maintainer::new(store.clone(), own_tables, engine_live.clone(), config.maintain.clone())?;
     let sql = Arc::new(match (roster.own(), roster.key()) {
         (Some(own), Some(key)) => sql.beside(stages::neighbours(own.at.clone(), key.clone(), roster.clone(), store)),
         _ => sql,
@@ -208,15 +239,16 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
         metrics: metrics_now,
         standby: standby.clone(),
         replica: Arc::new(Replica::new(roster)),
+        partitions: hosted,
         reads: Arc::default(),
         started_at,
     };
 
     let doors_in = if config.server.roles.intake { afferent_ingest::http::router(receivers) } else { http::no_receivers() };
     let router = http::router(state.clone(), doors_in);
-    let (mut http, mut parts) = (JoinSet::new(), JoinSet::new());
+    let mut http = JoinSet::new();
     parts.spawn(run_engine(work, standby));
-    parts.spawn(run_maintainer(maintainer, state.live.clone(), inner.clone()));
+    parts.spawn(run_maintainer(maintainer, engine_live, inner.clone()));
     parts.spawn(run_upkeep(metrics, inner.clone()));
     parts.spawn(run_replica(state.clone(), inner.clone()));
     if let Some(follower) = follower {
@@ -226,6 +258,60 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     Ok(Server { address, state, http, parts, appender, log, doors, inner, _halt: halt.drop_guard() })
 }
 
+/// What engines of partitions are put together from.
+struct Spread<'a> {
+    config: &'a Config,
+    log: &'a Log,
+    store: &'a Store,
+    tables: &'a Arc<DeltaTables>,
+    roster: &'a Arc<Roster>,
+    standby: &'a Arc<Standby>,
+}
+
+impl Spread<'_> {
+    /// Makes of an engine of the whole log the one of events and views, and begins those of the partitions.
+    ///
+    /// # Errors
+    /// As [`Log::join_partitions`].
+    fn over_partitions(self, whole: EngineParts, running: &mut JoinSet<Ended>) -> Result<(Arc<Hosted>, EngineParts, Arc<DeltaTables>)> {
+        let Self { config, log, store, tables, roster, standby } = self;
+        let hosted = Arc::<Hosted>::default();
+        let (group, views) = (GroupName::of_views(), Arc::<Live>::default());
+        let (partitions, checkpoints) = (log.spread().partitions, whole.checkpoints.clone());
+        let reached = Reached::new(partitions, hosted.clone(), roster.clone(), standby.clone(), checkpoints.clone(), tables.clone());
+        let ground = Arc::new(partitions::Ground {
+            config: whole.config.clone(),
+            maintain: config.maintain.clone(),
+            writer: whole.writer.clone(),
+            log: whole.log.clone(),
+            decoder: whole.decoder.clone(),
+            store: store.clone(),
+            tables: tables.clone(),
+            checkpoints,
+            history: whole.history.clone(),
+            compiler: whole.compiler.clone(),
+            inventory: whole.inventory.clone(),
+            hosted: hosted.clone(),
+            clock: whole.clock.clone(),
+            cancel: whole.cancel.clone(),
+            halt: whole.halt.clone(),
+        });
+        for (partition, seat) in (0..).zip(log.join_partitions(config)?) {
+            let ground = ground.clone();
+            running.spawn(async move { (Part::Partition, ground.run(partition, seat).await) });
+        }
+        let (shown, stop) = (whole.live, whole.cancel.clone());
+        running.spawn(run_reached(reached.clone(), views.clone(), shown, stop));
+        let (to_views, taken) = intake();
+        running.spawn(run_hand_out(whole.intake, hosted.clone(), to_views, whole.cancel.clone()));
+        let own_tables = tables.of(&group);
+        let logs = vec![LogName::first(Topic::Events)];
+        let share = Share::Views(reached);
+        let whole = EngineParts { group, logs, tables: own_tables.clone(), intake: taken, live: views, share, ..whole };
+        Ok((hosted, whole, own_tables))
+    }
+}
+
 /// Where those find this process that look for help with a statement; nothing where the log is not shared, or where it answers no readers.
 fn helps_at(config: &Config) -> Option<Url> {
     let helps = matches!(config.log, LogConfig::Kafka(_)) && config.server.roles.query;
@@ -233,14 +319,18 @@ fn helps_at(config: &Config) -> Option<Url> {
     (at.scheme() == "http").then_some(at)
 }
 
-/// The same, with what the processes of a deployment know each other by. Without that each answers statements alone.
-async fn helper(config: &Config, store: &Store) -> Option<(Url, Key)> {
-    let at = helps_at(config)?;
+/// What the processes of a deployment know each other by, where this one has to do with others. Without it each answers statements alone, and engines
+/// of partitions cannot be reached.
+async fn key(config: &Config, store: &Store) -> Result<Option<Key>> {
+    if helps_at(config).is_none() && !config.server.engine_per_partition {
+        return Ok(None);
+    }
     match store.shared_secret().await {
-        Ok(secret) => Some(at).zip(Key::new(&secret)),
+        Ok(secret) => Ok(Key::new(&secret)),
+        Err(error) if config.server.engine_per_partition => Err(error),
         Err(error) => {
             tracing::warn!(%error, "what the processes know each other by cannot be read: this one answers statements alone");
-            None
+            Ok(None)
         }
     }
 }
@@ -256,6 +346,26 @@ fn table_source(store: Store) -> TableSource {
 
 async fn run_engine(work: Work, standby: Arc<Standby>) -> Ended {
     (Part::Engine, work.run(standby).await)
+}
+
+/// While this process has the views, it asks the partitions.
+async fn run_reached(reached: Arc<Reached>, views: Arc<Live>, shown: Arc<Live>, stop: CancellationToken) -> Ended {
+    reached.run(views, shown, stop).await;
+    (Part::Partition, Ok(()))
+}
+
+/// What was taken in goes to the engines that run here.
+async fn run_hand_out(mut taken: Deliveries, hosted: Arc<Hosted>, views: Intake, stop: CancellationToken) -> Ended {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return (Part::Partition, Ok(())),
+            deliveries = taken.recv() => match deliveries {
+                Some(deliveries) => hosted.hand_out(deliveries, &views),
+                None => return (Part::Partition, Ok(())),
+            },
+        }
+    }
 }
 
 /// The lake is kept by the process that works.

@@ -36,6 +36,16 @@ impl GroupName {
     pub fn of_partition(partition: u32) -> Self {
         Self(format!("partition-{partition}"))
     }
+
+    /// The group of one partition of the metrics, where each has an engine of its own.
+    pub fn of_metrics(partition: u32) -> Self {
+        Self(format!("metrics-{partition}"))
+    }
+
+    /// The group of the engine of events and views, beside those of the metrics.
+    pub fn of_views() -> Self {
+        Self("views".to_owned())
+    }
 }
 
 impl fmt::Display for GroupName {

@@ -71,22 +71,22 @@ impl ReadView {
     /// Everything of a stream whose panes lie in partitions: their tables, and the views and state of the one that finishes them.
     pub fn whole(owner: &Arc<ReadView>, partitions: &[Arc<ReadView>]) -> ReadView {
         let all: Vec<Arc<ReadView>> = std::iter::once(owner).chain(partitions).cloned().collect();
-        let (views, forgotten, status) = (owner.views.clone(), owner.forgotten.clone(), owner.status.clone());
+        let mut status = Status::clone(&owner.status);
+        partitions.iter().for_each(|partition| status.take_partition(&partition.status));
+        let (views, forgotten, status) = (owner.views.clone(), owner.forgotten.clone(), Arc::new(status));
         ReadView { views, forgotten, status, ..Self::of_partitions(&all) }
     }
 
-    /// Several partitions of the same tables as one; each view must be of the same instant of publication. Their files are those of the newest
-    /// version that any of them knows.
+    /// Several partitions of the same tables as one. Each shows its own files alone, together with its own rows in memory, so that none of them has to
+    /// be of the same instant as another.
     pub fn of_partitions(views: &[Arc<ReadView>]) -> ReadView {
         let mut whole = ReadView::default();
+        let mut files: BTreeMap<&TableName, Vec<&Arc<TableFiles>>> = BTreeMap::new();
         let mut rows: BTreeMap<TableName, Vec<Arc<dyn LiveRows>>> = BTreeMap::new();
         let mut metrics: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for view in views {
-            for (table, files) in &view.files {
-                let newest = whole.files.entry(table.clone()).or_insert_with(|| files.clone());
-                if files.version > newest.version {
-                    *newest = files.clone();
-                }
+            for (table, of_table) in &view.files {
+                files.entry(table).or_default().push(of_table);
             }
             for (table, live) in &view.live {
                 rows.entry(table.clone()).or_default().push(live.clone());
@@ -95,6 +95,7 @@ impl ReadView {
                 metrics.entry(metric.clone()).or_default().extend(labels.iter().cloned());
             }
         }
+        whole.files = files.into_iter().map(|(table, files)| (table.clone(), TableFiles::together(&files))).collect();
         whole.live = rows.into_iter().map(|(table, rows)| (table, Arc::new(Several(rows)) as Arc<dyn LiveRows>)).collect();
         whole.metrics = Arc::new(metrics.into_iter().map(|(metric, labels)| (metric, labels.into_iter().collect())).collect());
         whole
@@ -138,11 +139,6 @@ impl From<Arc<ReadView>> for Live {
 }
 
 impl Live {
-    /// Another partition of the same tables: nobody changes the files of one while those of the other are being changed.
-    pub fn beside(other: &Live) -> Self {
-        Self { current: RwLock::default(), commit: other.commit.clone() }
-    }
-
     /// The state to read from; cheap.
     pub fn view(&self) -> Arc<ReadView> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -294,9 +294,14 @@ pub fn fixed_tables() -> Vec<TableDef> {
     vec![samples(), series(), rollup_1m(), histograms(), exemplars(), events(), late_samples(), dead_letters()]
 }
 
-/// True of tables whose rows come from samples: where a stream has several partitions, each writes its own.
+/// Tables whose rows come from samples: where a stream has an engine for each partition, each writes its own.
+pub fn partition_tables() -> Vec<TableDef> {
+    fixed_tables().into_iter().filter(|table| table.name.as_str() != EVENTS).collect()
+}
+
+/// True of [`partition_tables`].
 pub(crate) fn of_partitions(table: &TableName) -> bool {
-    table.as_str() != EVENTS && fixed_tables().iter().any(|t| t.name == *table)
+    partition_tables().iter().any(|t| t.name == *table)
 }
 
 /// The column that counts corrections of a row; the highest per key counts.

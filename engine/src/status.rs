@@ -36,6 +36,22 @@ pub struct Status {
     pub epoch: u64,
     /// Where panes lie in partitions: what each of them said last.
     pub partitions: BTreeMap<u32, PartitionStatus>,
+    /// What is not there though it should be, with its reason: rows in memory of partitions that do not answer.
+    pub missing: Vec<String>,
+}
+
+impl Status {
+    /// Adds what only the engine of a partition knows.
+    pub fn take_partition(&mut self, partition: &Status) {
+        self.logs.extend(partition.logs.iter().map(|(name, log)| (name.clone(), *log)));
+        for (name, theirs) in &partition.sources {
+            self.sources.entry(name.clone()).and_modify(|ours| ours.take(theirs)).or_insert_with(|| theirs.clone());
+        }
+        self.series_count += partition.series_count;
+        self.buffered_rows += partition.buffered_rows;
+        self.repair.take(&partition.repair);
+        self.missing.extend(partition.missing.iter().cloned());
+    }
 }
 
 /// One partition, as the owner of the views knows it.
@@ -65,7 +81,7 @@ pub struct StoreStatus {
 }
 
 /// One sender.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct SourceStatus {
     /// Newest event time it sent.
     pub event_time_max: Option<EventTime>,
@@ -81,6 +97,19 @@ pub struct SourceStatus {
     pub late: u64,
     /// Samples and events refused.
     pub rejected: u64,
+}
+
+impl SourceStatus {
+    /// The same sender, with what another partition has of it.
+    fn take(&mut self, other: &Self) {
+        self.event_time_max = self.event_time_max.max(other.event_time_max);
+        self.last_received = self.last_received.max(other.last_received);
+        self.active |= other.active;
+        self.accepted += other.accepted;
+        self.duplicates += other.duplicates;
+        self.late += other.late;
+        self.rejected += other.rejected;
+    }
 }
 
 /// One log.
@@ -214,7 +243,7 @@ impl BackfillState {
 }
 
 /// Samples that came after their pane was final.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RepairStatus {
     /// They wait to be counted.
     pub waiting: usize,
@@ -226,4 +255,14 @@ pub struct RepairStatus {
     pub repaired: u64,
     /// Rounds of repair so far.
     pub rounds: u64,
+}
+
+impl RepairStatus {
+    fn take(&mut self, other: &Self) {
+        self.waiting += other.waiting;
+        self.corrections += other.corrections;
+        self.oldest_waiting = self.oldest_waiting.into_iter().chain(other.oldest_waiting).min();
+        self.repaired += other.repaired;
+        self.rounds += other.rounds;
+    }
 }

@@ -21,6 +21,7 @@ use crate::parts::{OrderBook, Partitions};
 use crate::pipeline::{LATE_WAITING_MAX, Pipeline};
 use crate::query::{Compiler, Inventory, STACK_BYTES, View};
 use crate::table::{History, TableStore};
+use ::metrics::Label;
 use outage::{Outage, commit_until_done};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -125,7 +126,12 @@ pub fn start(parts: EngineParts) -> Result<EngineHandle> {
         live: parts.live.clone(),
         clock: parts.clock.clone(),
     };
+    let labels = match &parts.share {
+        Share::Partition { partition, .. } => vec![Label::new("partition", partition.to_string())],
+        Share::Whole | Share::Views(_) => vec![],
+    };
     let engine = Engine {
+        labels,
         pipeline,
         chain,
         logs: parts.logs,
@@ -172,6 +178,8 @@ pub fn start(parts: EngineParts) -> Result<EngineHandle> {
 }
 
 struct Engine {
+    /// Of its metrics.
+    labels: Vec<Label>,
     pipeline: Pipeline,
     chain: Chain,
     logs: Vec<LogName>,
@@ -370,11 +378,13 @@ impl Engine {
         self.cut_if_due()?;
         self.work_if_due().await;
         metrics::histogram!(Metric::TickSeconds.name()).record(started.elapsed().as_secs_f64());
-        metrics::gauge!(Metric::Series.name()).set(self.pipeline.registry.len() as f64);
-        metrics::gauge!(Metric::BufferedRows.name()).set(self.pipeline.buffered_rows() as f64);
-        metrics::gauge!(Metric::LateWaiting.name()).set(self.pipeline.late.len() as f64);
+        // Several engines of one process do not write over each other.
+        let labels = self.labels.clone();
+        metrics::gauge!(Metric::Series.name(), labels.clone()).set(self.pipeline.registry.len() as f64);
+        metrics::gauge!(Metric::BufferedRows.name(), labels.clone()).set(self.pipeline.buffered_rows() as f64);
+        metrics::gauge!(Metric::LateWaiting.name(), labels.clone()).set(self.pipeline.late.len() as f64);
         if let Some(watermark) = self.pipeline.watermark_time() {
-            metrics::gauge!(Metric::WatermarkLag.name()).set((self.clock.now().0 - watermark.0) as f64);
+            metrics::gauge!(Metric::WatermarkLag.name(), labels).set((self.clock.now().0 - watermark.0) as f64);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::series::SeriesId;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -32,6 +33,19 @@ pub struct TableFiles {
     pub version: i64,
     /// Live files.
     pub files: Vec<DataFile>,
+}
+
+impl TableFiles {
+    /// What several writers of one table each published, as one. Its version names this state among others, and says nothing of which is newer.
+    pub fn together(parts: &[&Arc<TableFiles>]) -> Arc<TableFiles> {
+        if let [one] = parts {
+            return Arc::clone(one);
+        }
+        let mut hasher = DefaultHasher::new();
+        parts.iter().for_each(|part| part.version.hash(&mut hasher));
+        let version = i64::try_from(hasher.finish() >> 1).unwrap_or_default();
+        Arc::new(TableFiles { version, files: parts.iter().flat_map(|part| part.files.iter().cloned()).collect() })
+    }
 }
 
 /// Rows handed to the store, in the table's sort order, in batches of bounded size.

@@ -3,6 +3,7 @@
 //! ```text
 //! tables/<table>/_delta_log/...                         Delta's own log
 //! tables/<table>/date=2026-11-22/<epoch>-<token>.parquet
+//! tables/<table>/date=2026-11-22/<epoch>-<token>.<group>.parquet   where several engines write the same tables
 //! tables/<table>/_dropped                               the table goes once nobody uses it
 //! tables/<table>/_purging                               its files are being removed
 //! checkpoints/<group>/<epoch>.json
@@ -51,14 +52,49 @@ pub fn purging_mark(table: &TableName) -> Path {
     table_root(table).join("_purging")
 }
 
-/// A data file of an epoch, relative to the table's root; `token` makes the names of two writers of one epoch differ.
-pub fn epoch_file(date: &str, epoch: Epoch, token: u64) -> String {
-    format!("{DATE_COLUMN}={date}/{:0EPOCH_DIGITS$}-{token:016x}.parquet", epoch.0)
+/// Whose data files are whose, by their names: where engines of several groups write the same tables, each has to do with its own alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// One engine writes everything.
+    #[default]
+    Sole,
+    /// One of several.
+    Group(GroupName),
 }
 
-/// A data file made by compaction, relative to the table's root.
-pub fn compacted_file(date: &str, token: u64) -> String {
-    format!("{DATE_COLUMN}={date}/{COMPACTED}{token:016x}.parquet")
+impl Owner {
+    /// True for a data file that this owner wrote, or its predecessors.
+    pub fn has(&self, relative: &str) -> bool {
+        match self {
+            Self::Sole => true,
+            Self::Group(_) => relative.ends_with(&self.ending()),
+        }
+    }
+
+    /// True for the one that makes and drops the tables of views.
+    pub fn drops_tables(&self) -> bool {
+        match self {
+            Self::Sole => true,
+            Self::Group(group) => *group == GroupName::of_views(),
+        }
+    }
+
+    fn ending(&self) -> String {
+        match self {
+            Self::Sole => ".parquet".to_owned(),
+            Self::Group(group) => format!(".{group}.parquet"),
+        }
+    }
+
+    /// A data file of an epoch, relative to the table's root; `token` makes the names of two writers of one epoch differ.
+    pub fn epoch_file(&self, date: &str, epoch: Epoch, token: u64) -> String {
+        format!("{DATE_COLUMN}={date}/{:0EPOCH_DIGITS$}-{token:016x}{}", epoch.0, self.ending())
+    }
+
+    /// A data file made by compaction, relative to the table's root.
+    pub fn compacted_file(&self, date: &str, token: u64) -> String {
+        format!("{DATE_COLUMN}={date}/{COMPACTED}{token:016x}{}", self.ending())
+    }
 }
 
 /// Whether a data file was made by compaction.

@@ -281,12 +281,12 @@ impl Maintainer {
         total: &mut Compacted,
     ) -> Result<(), StorageError> {
         for group in groups {
-            self.store.check_writer().await?;
+            self.store.check_writer(self.tables.owner()).await?;
             if cancel.is_cancelled() {
                 return Err(StorageError::Stopped);
             }
             let started = tokio::time::Instant::now();
-            let merged = merge::merge(&self.store, &self.runtime, def, &group, cancel).await?;
+            let merged = merge::merge(&self.store, &self.runtime, def, &group, self.tables.owner(), cancel).await?;
             let superseded = merged.superseded;
             let (files_in, files_out, row_count) = (group.len(), merged.files.len(), merged.files.iter().map(|f| f.row_count).sum::<u64>());
             self.store.reached(Step::MergeWritten);

@@ -5,6 +5,7 @@
 //! names it are synced, because the log is trimmed on the strength of it.
 
 use crate::error::StorageError;
+use crate::layout::Owner;
 use crate::lock::{FolderLock, NotOurs};
 use crate::steps::{Step, Steps};
 use crate::table::pins::Pins;
@@ -56,6 +57,13 @@ enum Place {
 const BUCKET_PART_BYTES_MIN: usize = 5 << 20;
 
 impl Store {
+    /// A bucket in memory, as one of the processes that have it.
+    #[cfg(test)]
+    pub(crate) fn shared(objects: Arc<dyn ObjectStore>) -> Self {
+        let url = Url::parse("afferent://memory/").unwrap_or_else(|e| unreachable!("{e}"));
+        Self { objects, url, shown: "memory".into(), pins: Arc::default(), place: Place::Bucket(Arc::default()), steps: Steps::default() }
+    }
+
     /// The same store, with this process as its only writer for as long as a clone of it lives. Readers need no such thing. A bucket cannot be
     /// locked: there the first checkpoint that somebody else writes ends it.
     ///
@@ -81,14 +89,15 @@ impl Store {
         }
     }
 
-    /// The same before upkeep, which no create-only put protects: in a bucket it looks whether another process has written a checkpoint.
+    /// The same before upkeep of what `owner` wrote, which no create-only put protects: in a bucket it looks whether another process has written a
+    /// checkpoint.
     ///
     /// # Errors
     /// `Conflict`, naming the new holder; `Unavailable` where that cannot be told.
-    pub(crate) async fn check_writer(&self) -> Result<(), StorageError> {
+    pub(crate) async fn check_writer(&self, owner: &Owner) -> Result<(), StorageError> {
         match &self.place {
             Place::Folder { .. } => self.check_owner(),
-            Place::Bucket(fence) => fence.check(self).await,
+            Place::Bucket(fence) => fence.check(self, owner).await,
         }
     }
 

@@ -54,7 +54,7 @@ impl Ground {
 }
 
 /// What one engine runs on, across its restarts.
-pub(super) struct World {
+pub(crate) struct World {
     ground: Arc<Ground>,
     log: Arc<MemoryLog>,
     pub(super) tables: Arc<MemoryTables>,
@@ -64,9 +64,8 @@ pub(super) struct World {
     partitions: u32,
     workers: bool,
     reached: Arc<Reached>,
-    /// All engines change the files of tables under its lock.
-    commits: Live,
     runs: AtomicU64,
+    now: WallTime,
     mutant: Option<Mutant>,
 }
 
@@ -155,8 +154,8 @@ impl World {
             partitions: schedule.partitions,
             workers: schedule.workers,
             reached: Arc::default(),
-            commits: Live::default(),
             runs: AtomicU64::new(0),
+            now: WallTime(super::stream::DAY_MS),
             mutant,
         }
     }
@@ -172,10 +171,10 @@ impl World {
         if !self.workers {
             return (self.logs(), GroupName::of_partition(0), copied(), Share::Whole, Arc::default());
         }
-        let live = Arc::new(Live::beside(&self.commits));
+        let live = Arc::<Live>::default();
         if place == 0 {
             let reached: Arc<dyn Partitions> = self.reached.clone();
-            return (vec![LogName::first(Topic::Events)], GroupName("views".into()), copied(), Share::Views(reached), live);
+            return (vec![LogName::first(Topic::Events)], GroupName::of_views(), copied(), Share::Views(reached), live);
         }
         let partition = place as u32 - 1;
         let run = self.runs.fetch_add(1, Ordering::SeqCst);
@@ -186,7 +185,7 @@ impl World {
             known
         };
         let log = LogName { topic: Topic::Metrics, partition };
-        (vec![log], GroupName::of_partition(partition), vec![], Share::Partition { partition, run, orders }, live)
+        (vec![log], GroupName::of_metrics(partition), vec![], Share::Partition { partition, run, orders }, live)
     }
 
     /// Starts all engines.
@@ -203,6 +202,7 @@ impl World {
         let (control, commands) = control();
         let (cancel, halt) = (CancellationToken::new(), CancellationToken::new());
         let (logs, group, views, share, live) = self.part_of(place, views);
+        let tables = if self.workers { self.tables.of(&group) } else { self.tables.clone() };
         let parts = EngineParts {
             config: config.clone(),
             group,
@@ -212,7 +212,7 @@ impl World {
             intake: receiver,
             log: self.log.clone(),
             decoder: self.decoder.clone(),
-            tables: self.tables.clone(),
+            tables,
             checkpoints: self.checkpoints.clone(),
             history: self.tables.clone(),
             views,
@@ -221,7 +221,7 @@ impl World {
             inventory: self.ground.dimensions.inventory.clone(),
             live: live.clone(),
             share,
-            clock: Arc::new(ManualClock::at(WallTime(super::stream::DAY_MS))),
+            clock: Arc::new(ManualClock::at(self.now)),
             cancel: cancel.clone(),
             halt: halt.clone(),
         };
@@ -406,8 +406,17 @@ impl World {
         })
     }
 
+    /// An engine for each of so many partitions and one for the shipped views, none of which is disturbed, over the records.
+    pub(crate) async fn of_partitions(partitions: u32, dimensions: Arc<Dimensions>, now: WallTime, records: &[Record]) -> (Self, Arc<Live>) {
+        let views = afferent_queries::plan::shipped(&dimensions).unwrap();
+        let schedule = Schedule { partitions, workers: true, ..Schedule::straight(0) };
+        let world = Self { now, ..Self::new(Ground::new(dimensions), &schedule, None) };
+        let live = world.run(&views, &EngineConfig::default(), &schedule, records, true).await.unwrap();
+        (world, live)
+    }
+
     /// All rows of a table: published ones, then those in memory.
-    pub(super) fn table(&self, live: &Live, name: &str) -> Vec<RecordBatch> {
+    pub(crate) fn table(&self, live: &Live, name: &str) -> Vec<RecordBatch> {
         let (view, name) = (live.view(), TableName::new(name));
         let mut rows = view.files.get(&name).map(|f| self.tables.rows(f)).unwrap_or_default();
         rows.extend(view.live.get(&name).map(|l| l.scan(&LiveFilter::default()).unwrap()).unwrap_or_default());

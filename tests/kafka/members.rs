@@ -1,6 +1,6 @@
 //! The processes that share a log, as Kafka's group sees them: who has the log, and when another one gets it. No process is started here.
 
-use super::{KafkaLog, RECOVERY_WAIT, config};
+use super::{KafkaLog, KafkaLogConfig, RECOVERY_WAIT, config};
 use afferent_storage::log::kafka::group::{Lost, Membership};
 use afferent_tests::kafka::Kafka;
 use std::time::Duration;
@@ -63,5 +63,47 @@ async fn a_process_that_goes_leaves_the_group_to_the_one_that_waits() {
     let said = kafka.said(1).unwrap();
     assert!(said.lines().any(|line| line.contains(LEFT) && line.contains("hasty")), "the hasty one stays:\n{said}");
     go(again).await;
+    log.close().await.unwrap();
+}
+
+/// Which of the partitions a process is given within a while.
+async fn given(seats: &mut [Membership]) -> Vec<usize> {
+    let mut given = vec![];
+    for (at, seat) in seats.iter_mut().enumerate() {
+        if timeout(Duration::from_millis(200), seat.assigned()).await.is_ok() {
+            given.push(at);
+        }
+    }
+    given
+}
+
+/// Waits until a process has so many of them; of those that it loses it lets go.
+async fn has(seats: &mut [Membership], count: usize) -> Vec<usize> {
+    let began = std::time::Instant::now();
+    loop {
+        let given = given(seats).await;
+        if given.len() == count {
+            return given;
+        }
+        (0..seats.len()).filter(|at| !given.contains(at)).for_each(|at| seats[at].let_go());
+        assert!(began.elapsed() < RECOVERY_WAIT, "it has {given:?}, not {count}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_partitions_are_spread_over_the_processes_that_there_are() {
+    let Some(kafka) = Kafka::start_or_skip("the_partitions_are_spread_over_the_processes_that_there_are", 1) else { return };
+    let log = KafkaLog::open(KafkaLogConfig { partitions: 4, ..config(&kafka, &kafka.prefix()) }).await.unwrap();
+    let mut first = log.join_partitions("first").unwrap();
+    assert_eq!(has(&mut first, 4).await, [0, 1, 2, 3]);
+    let mut second = log.join_partitions("second").unwrap();
+    // Half of them are taken from the first, which has to let go before the second has them.
+    let (kept, gained) = tokio::join!(has(&mut first, 2), has(&mut second, 2));
+    let mut all = [kept, gained].concat();
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2, 3], "each partition has one process");
+    tokio::task::spawn_blocking(|| drop(first)).await.unwrap();
+    assert_eq!(has(&mut second, 4).await, [0, 1, 2, 3]);
+    tokio::task::spawn_blocking(|| drop(second)).await.unwrap();
     log.close().await.unwrap();
 }

@@ -42,11 +42,27 @@ impl Check<'_> {
                 return Err(self.wrong(KEY, format!("{name} stands twice")));
             }
         }
-        let shares = matches!((log, store), (LogConfig::Kafka(_), StorePlace::Bucket(_)));
-        if roles != Roles::default() && !shares {
+        if roles != Roles::default() && !shares(log, store) {
             let message = "a process shares the roles with others only where log.url is kafka:// and store.url is s3://; else it needs all of them";
             return Err(self.wrong(KEY, message));
         }
         Ok(roles)
     }
+
+    /// Several processes work one log only where they share it and the store, and can be found.
+    pub(super) fn engine_per_partition(&self, log: &LogConfig, store: &StorePlace, advertise: Option<&str>) -> Result<(), ConfigError> {
+        const KEY: &str = "server.engine_per_partition";
+        if !shares(log, store) {
+            return Err(self.wrong(KEY, "partitions have engines of their own only where log.url is kafka:// and store.url is s3://"));
+        }
+        if advertise.is_none() {
+            return Err(self.wrong(KEY, "processes ask each other what their partitions say: server.advertise must say where this one is"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether other processes may have the same log and store.
+fn shares(log: &LogConfig, store: &StorePlace) -> bool {
+    matches!((log, store), (LogConfig::Kafka(_), StorePlace::Bucket(_)))
 }

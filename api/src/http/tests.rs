@@ -75,6 +75,7 @@ pub(crate) fn state_with(settings: &str, recovered: bool, control: Control) -> A
         metrics,
         standby: Arc::default(),
         replica: Arc::default(),
+        partitions: Arc::default(),
         reads: Arc::default(),
         started_at: WallTime(0),
     }

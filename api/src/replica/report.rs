@@ -5,7 +5,7 @@ use afferent_engine::error::Result;
 use afferent_engine::live::{ReadView, ViewInfo};
 use afferent_engine::schema::TableName;
 use afferent_engine::state::{decode_batches, encode_batches};
-use afferent_engine::status::{LogStatus, Status, ViewStatus};
+use afferent_engine::status::{LogStatus, RepairStatus, SourceStatus, Status, ViewStatus};
 use afferent_engine::table::{DataFile, TableFiles};
 use afferent_engine::time::{EventTime, WallTime};
 use arrow::record_batch::RecordBatch;
@@ -25,6 +25,9 @@ pub(super) struct Asked {
     /// Who asks, where it runs stages of statements.
     #[serde(default)]
     pub(super) from: Option<Place>,
+    /// The engine of which partition is asked; none: whatever the process shows its own readers.
+    #[serde(default)]
+    pub(super) partition: Option<u32>,
 }
 
 /// The answer.
@@ -74,6 +77,16 @@ struct Standing {
     logs: BTreeMap<String, LogStatus>,
     /// Every view, also those that fill: complete up to, computed at, generation.
     views: BTreeMap<String, (Option<EventTime>, WallTime, u64)>,
+    #[serde(default)]
+    sources: BTreeMap<String, SourceStatus>,
+    #[serde(default)]
+    repair: RepairStatus,
+    /// Live series and samples in memory.
+    #[serde(default)]
+    counts: (usize, usize),
+    /// What it lacks itself.
+    #[serde(default)]
+    missing: Vec<String>,
 }
 
 impl Asked {
@@ -81,7 +94,7 @@ impl Asked {
     pub(super) fn new(known: Option<(&ReadView, u64)>, over: Vec<u64>) -> Self {
         let Some((view, catalog)) = known else { return Self { over, ..Self::default() } };
         let versions = view.files.iter().map(|(table, files)| (table.clone(), files.version)).collect();
-        Self { versions, catalog, over, from: None }
+        Self { versions, catalog, over, ..Self::default() }
     }
 }
 
@@ -140,6 +153,10 @@ impl Told {
                 epoch: status.epoch,
                 logs: status.logs.clone(),
                 views: status.views.iter().map(|(name, v)| (name.clone(), (v.watermark, v.evaluated_at, v.generation))).collect(),
+                sources: status.sources.iter().map(|(name, source)| (name.to_string(), source.clone())).collect(),
+                repair: status.repair,
+                counts: (status.series_count, status.buffered_rows),
+                missing: status.missing.clone(),
             },
         })
     }
@@ -165,11 +182,14 @@ impl Told {
             (None, Some((view, mark))) if mark == self.catalog_mark => (view.views.clone(), view.metrics.clone()),
             _ => return Err(lacks("which views there are")),
         };
-        let Standing { watermark, final_before, as_of, epoch, logs, views: of_views } = self.status;
+        let Standing { watermark, final_before, as_of, epoch, logs, views: of_views, sources, repair, counts, missing } = self.status;
+        let sources = sources.into_iter().map(|(name, source)| (Arc::from(name), source)).collect();
         let of_view =
             |(name, (watermark, evaluated_at, generation))| (name, ViewStatus { watermark, evaluated_at, generation, ..ViewStatus::default() });
         let of_views = of_views.into_iter().map(of_view).collect();
-        let status = Status { recovered: true, watermark, final_before, as_of, epoch, logs, views: of_views, ..Status::default() };
+        let (series_count, buffered_rows) = counts;
+        let told = Status { recovered: true, watermark, final_before, as_of, epoch, logs, sources, repair, ..Status::default() };
+        let status = Status { views: of_views, series_count, buffered_rows, missing, ..told };
         let view = ReadView { files, views, metrics, status: Arc::new(status), ..ReadView::default() };
         Ok((view, self.catalog_mark))
     }

@@ -85,9 +85,18 @@ fn answers(state: &AppState) -> Result<Arc<ReadView>, ApiError> {
     Ok(view)
 }
 
+/// What the engine of a partition shows.
+fn of_partition(state: &AppState, partition: u32) -> Result<Arc<ReadView>, ApiError> {
+    let view = state.partitions.get(partition).map(|host| host.live.view()).filter(|view| view.status.recovered);
+    view.ok_or_else(|| ApiError::unavailable(format!("this process does not work partition {partition}, or not yet")))
+}
+
 async fn view(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> ApiResult {
     let asked: Asked = read(&body)?;
-    let view = answers(&state)?;
+    let view = match asked.partition {
+        None => answers(&state)?,
+        Some(partition) => of_partition(&state, partition)?,
+    };
     let limit = Duration::from_secs(state.config.sql.seconds_max);
     let mark = state.reads.catalog_mark(&view);
     let read = state.reads.keep(Arc::clone(&view), &asked.over, Instant::now(), limit);
@@ -111,8 +120,10 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 
 async fn rows(State(state): State<AppState>, body: Bytes) -> ApiResult {
     let asked: RowsAsked = read(&body)?;
-    answers(&state)?;
-    let Some(view) = state.reads.find(asked.read) else { return Err(ApiError::not_found("this state is not kept any more")) };
+    let Some(view) = state.reads.find(asked.read) else {
+        answers(&state)?;
+        return Err(ApiError::not_found("this state is not kept any more"));
+    };
     let Some(live) = view.live.get(&asked.table).cloned() else { return Ok(empty()) };
     let encoded = tokio::task::spawn_blocking(move || -> Result<Option<Bytes>, ApiError> {
         let batches = live.scan(&asked.filter)?;

@@ -8,7 +8,7 @@ fn place(port: u16, version: &str) -> Place {
 
 #[test]
 fn who_was_not_heard_of_for_a_while_or_is_of_another_version_is_asked_nothing() {
-    let (roster, start) = (Roster::new(Some((place(1, "a"), Key::new("k").unwrap()))), Instant::now());
+    let (roster, start) = (Roster::new(Some(place(1, "a")), Key::new("k")), Instant::now());
     for other in [place(1, "a"), place(2, "a"), place(3, "b")] {
         roster.hear(other, start);
     }
@@ -23,7 +23,7 @@ fn who_was_not_heard_of_for_a_while_or_is_of_another_version_is_asked_nothing() 
 
 #[test]
 fn a_process_without_the_key_is_a_stranger() {
-    let roster = Roster::new(Some((place(1, "a"), Key::new("secret").unwrap())));
+    let roster = Roster::new(Some(place(1, "a")), Key::new("secret"));
     let with = |value: &str| HeaderMap::from_iter([(KEY, HeaderValue::from_str(value).unwrap())]);
     assert!(roster.knows(&with("secret")));
     assert!(!roster.knows(&with("secre")) && !roster.knows(&with("")) && !roster.knows(&HeaderMap::new()));

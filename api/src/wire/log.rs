@@ -7,6 +7,7 @@ use afferent_engine::log::{LogName, LogReader, LogWriter, Topic};
 use afferent_ingest::spread::Spread;
 use afferent_storage::log::embedded::EmbeddedLog;
 use afferent_storage::log::kafka::KafkaLog;
+use afferent_storage::log::kafka::group::Membership;
 use afferent_storage::steps::Steps;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
@@ -74,6 +75,17 @@ impl Log {
             Self::Embedded(..) => Ok(Seat::Alone),
             Self::Kafka(_) if !config.server.roles.work => Ok(Seat::Onlooker),
             Self::Kafka(log) => Ok(Seat::Member(log.join(&instance(&config.data_dir)?)?)),
+        }
+    }
+
+    /// This process's places among those that share the partitions of the metrics, by partition; none where it never works.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub(super) fn join_partitions(&self, config: &Config) -> Result<Vec<Membership>> {
+        match self {
+            Self::Kafka(log) if config.server.roles.work => log.join_partitions(&instance(&config.data_dir)?),
+            Self::Embedded(..) | Self::Kafka(_) => Ok(vec![]),
         }
     }
 

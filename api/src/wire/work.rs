@@ -79,7 +79,7 @@ impl Work {
 
 /// Returns when another process works the log. While the group is not heard of, which may as well be the brokers' fault, this one goes on: whoever
 /// has taken over has written a checkpoint first, and this one can write none after that.
-async fn keep(member: &mut Membership, checkpoints: &dyn CheckpointStore, group: &GroupName, own: &str) -> Result<()> {
+pub(super) async fn keep(member: &mut Membership, checkpoints: &dyn CheckpointStore, group: &GroupName, own: &str) -> Result<()> {
     loop {
         if member.lost().await == Lost::Surely {
             return Ok(());
@@ -149,7 +149,7 @@ pub(super) fn writer_name(started_at: WallTime, address: Option<&str>) -> String
 }
 
 /// The address in a writer's name.
-fn address_of(writer: &str) -> Option<&str> {
+pub(crate) fn address_of(writer: &str) -> Option<&str> {
     writer.split_once(" at ").map(|(_, address)| address)
 }
 

@@ -168,6 +168,7 @@ impl Pipeline {
             backfills: self.backfill_status(),
             // The supervisor knows.
             store: crate::status::StoreStatus::default(),
+            missing: vec![],
         }
     }
 

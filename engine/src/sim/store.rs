@@ -16,7 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Tables whose files are batches in memory.
 #[derive(Debug, Default)]
 pub struct MemoryTables {
-    inner: Mutex<Tables>,
+    inner: Arc<Mutex<Tables>>,
+    /// Sees and writes files of this group alone, where several engines write the same tables.
+    owner: Option<GroupName>,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +32,16 @@ struct Tables {
 impl MemoryTables {
     fn with<T>(&self, work: impl FnOnce(&mut Tables) -> T) -> T {
         work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The same tables for one of several engines that write them.
+    pub fn of(&self, group: &GroupName) -> Arc<Self> {
+        Arc::new(Self { inner: self.inner.clone(), owner: Some(group.clone()) })
+    }
+
+    /// Where its files lie.
+    fn folder(&self, table: &TableName) -> String {
+        self.owner.as_ref().map_or_else(|| format!("{table}/"), |owner| format!("{table}/{owner}/"))
     }
 
     /// Rows of the given files.
@@ -54,7 +66,7 @@ impl TableStore for MemoryTables {
             let row_count = batches.iter().map(|b| b.num_rows() as u64).sum();
             let path = self.with(|t| {
                 t.next += 1;
-                let path = format!("{}/{epoch}-{}", table.name, t.next);
+                let path = format!("{}{epoch}-{}", self.folder(&table.name), t.next);
                 t.files.insert(path.clone(), batches);
                 path
             });
@@ -80,7 +92,10 @@ impl TableStore for MemoryTables {
     }
 
     async fn files(&self, table: &TableName) -> Result<Arc<TableFiles>> {
-        Ok(self.with(|t| t.published.get(table).cloned().unwrap_or_default()))
+        let published = self.with(|t| t.published.get(table).cloned().unwrap_or_default());
+        let folder = self.folder(table);
+        let own = published.files.iter().filter(|file| file.path.starts_with(&folder));
+        Ok(if self.owner.is_none() { published } else { Arc::new(TableFiles { version: published.version, files: own.cloned().collect() }) })
     }
 }
 
@@ -159,11 +174,11 @@ impl MemoryCheckpoints {
     /// `Conflict` where it exists.
     pub fn create(&self, checkpoint: &Checkpoint) -> Result<()> {
         self.with(|c| {
-            let key = (checkpoint.group.clone(), checkpoint.epoch);
-            if c.chain.contains_key(&key) {
-                return Err(Error::new(ErrorKind::Conflict, format!("{}: epoch {} exists", checkpoint.group, checkpoint.epoch)));
+            // A later one too: the name of a checkpoint that was pruned is free, and not to be taken.
+            if c.chain.keys().any(|(group, epoch)| *group == checkpoint.group && *epoch >= checkpoint.epoch) {
+                return Err(Error::new(ErrorKind::Conflict, format!("{}: epoch {} or a later one exists", checkpoint.group, checkpoint.epoch)));
             }
-            c.chain.insert(key, checkpoint.clone());
+            c.chain.insert((checkpoint.group.clone(), checkpoint.epoch), checkpoint.clone());
             Ok(())
         })
     }

@@ -144,7 +144,11 @@ impl World {
         let (intake, receiver) = intake();
         let (cancel, halt, live) = (CancellationToken::new(), CancellationToken::new(), seat.live);
         let faults = Faults::new(seed, rates, halt.clone());
-        let (inner, witness) = (self.tables.clone(), seat.witness.clone());
+        let inner = match seat.share {
+            Share::Whole => self.tables.clone(),
+            Share::Partition { .. } | Share::Views(_) => self.tables.of(&seat.group),
+        };
+        let witness = seat.witness.clone();
         let tables = Arc::new(FaultyTables { inner, faults: faults.clone(), witness, writer: writer.into() });
         let (inner, witness) = (self.checkpoints.clone(), seat.witness.clone());
         let parts = EngineParts {

@@ -2,7 +2,7 @@
 
 use super::supersede::Newest;
 use crate::error::StorageError;
-use crate::layout;
+use crate::layout::Owner;
 use crate::object_store::Store;
 use crate::table::parquet::{self, Effort};
 use crate::table::scan::{Grouping, Scan};
@@ -37,12 +37,13 @@ pub(super) async fn merge(
     runtime: &Arc<RuntimeEnv>,
     def: &TableDef,
     files: &[DataFile],
+    owner: &Owner,
     cancel: &CancellationToken,
 ) -> Result<Merged, StorageError> {
     let table = def.name.to_string();
     let plan = plan(store, runtime, def, files).map_err(|source| StorageError::Merge { table: table.clone(), source })?;
     let context = Arc::new(TaskContext::default().with_runtime(runtime.clone()));
-    let (store, def, cancel) = (store.clone(), def.clone(), cancel.clone());
+    let (store, def, owner, cancel) = (store.clone(), def.clone(), owner.clone(), cancel.clone());
     let handle = Handle::current();
     let written = tokio::task::spawn_blocking(move || {
         let stream = {
@@ -52,7 +53,7 @@ pub(super) async fn merge(
         };
         let (newest, ready) = (Newest::of(&def), VecDeque::new());
         let mut rows = MergedRows { stream, handle: &handle, cancel: &cancel, table: def.name.as_str(), newest, ready, read: 0, ended: false };
-        let name = |date: &str, token: u64| layout::compacted_file(date, token);
+        let name = |date: &str, token: u64| owner.compacted_file(date, token);
         let files = parquet::write_files(&store, &handle, &def, Effort::Compacted, &name, &mut rows)?;
         let superseded = rows.newest.as_ref().map_or(0, |newest| newest.superseded);
         Ok::<_, StorageError>((Merged { files, superseded }, rows.read))

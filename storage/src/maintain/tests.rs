@@ -46,10 +46,14 @@ async fn lake_on(config: MaintainConfig, watch: Watch) -> Lake {
 
 impl Lake {
     async fn publish(&self, epoch: u64, rows: &[Sample]) -> Vec<DataFile> {
+        self.publish_as(&GroupName::of_partition(0), epoch, rows).await
+    }
+
+    async fn publish_as(&self, group: &GroupName, epoch: u64, rows: &[Sample]) -> Vec<DataFile> {
         let batches: Vec<_> = testing::sorted(rows.to_vec()).chunks(100).map(testing::batch).collect();
         let files = self.tables.write(&schema::samples(), Epoch(epoch), Box::new(batches.into_iter())).await.unwrap();
         let _commit = self.live.commit.lock().await;
-        self.tables.publish(&GroupName::of_partition(0), Epoch(epoch), &BTreeMap::from([(name(), files.clone())])).await.unwrap();
+        self.tables.publish(group, Epoch(epoch), &BTreeMap::from([(name(), files.clone())])).await.unwrap();
         let published = self.tables.files(&name()).await.unwrap();
         self.live.update(|v| drop(v.files.insert(name(), published)));
         files
@@ -190,6 +194,38 @@ async fn the_vacuum_takes_only_what_nothing_names() {
     assert_eq!(lake.read(lake.files()).await.len(), 80);
     assert!(lake.folder.path().join(layout::data_file(&name(), &committed[0].path).as_ref()).is_file());
     assert!(lake.folder.path().join("tables/strange/date=2026-11-22/x.parquet").is_file());
+}
+
+/// Where several engines write the same tables.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upkeep_of_one_engine_leaves_what_others_wrote() {
+    let lake = lake(0).await;
+    let config = || MaintainConfig { vacuum_grace_s: 0, interval_s: 1, ..MaintainConfig::default() };
+    let engine = |partition: u32| {
+        let (tables, live) = (lake.tables.of(&GroupName::of_metrics(partition)), Arc::new(Live::default()));
+        let maintainer = Maintainer::new(lake.store.clone(), tables.clone(), live.clone(), config()).unwrap();
+        Lake { folder: tempfile::tempdir().unwrap(), store: lake.store.clone(), tables, live, maintainer }
+    };
+    let (first, second) = (engine(1), engine(11));
+    for n in 1..=3 {
+        first.publish_as(&GroupName::of_metrics(1), n, &testing::grid(MIDNIGHT + n as i64 * 60_000_000, 2, 10)).await;
+        second.publish_as(&GroupName::of_metrics(11), n, &testing::grid(MIDNIGHT + n as i64 * 60_000_000, 2, 10)).await;
+    }
+    let before = second.files();
+    assert_eq!(first.maintainer.compact_now().await.unwrap().files_in, 3);
+    assert_eq!((first.files().files.len(), second.files().files.len()), (1, 3));
+    // The second has written what it has not named yet, and its reader holds what the first does not know of.
+    let rows = testing::batch(&testing::sorted(testing::grid(MIDNIGHT, 1, 1)));
+    second.tables.write(&schema::samples(), Epoch(4), Box::new(std::iter::once(rows))).await.unwrap();
+    second.maintainer.compact_now().await.unwrap();
+    assert_eq!(lake.on_disk(), 9);
+    assert_eq!(first.maintainer.vacuum_now().await.unwrap(), 3, "its own three that were merged");
+    assert_eq!(second.read(before.clone()).await.len(), 120);
+    assert_eq!(second.maintainer.vacuum_now().await.unwrap(), 1, "what it gave up; a reader holds what was merged");
+    drop(before);
+    assert_eq!(second.maintainer.vacuum_now().await.unwrap(), 3);
+    let whole = DeltaTables::new(lake.store.clone()).files(&name()).await.unwrap();
+    assert_eq!((whole.files.len(), lake.read(whole).await.len()), (2, 240));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -55,9 +55,9 @@ struct Listed {
 
 /// Looks at every table once and removes what was unreferenced for the grace period; gives the number of data files.
 pub(super) async fn run(place: &Place<'_>, seen: &mut Unreferenced) -> Result<usize, StorageError> {
-    place.store.check_writer().await?;
+    place.store.check_writer(place.tables.owner()).await?;
     // The listing comes first: what is named after it is younger than the grace period.
-    let folders = list(place.store).await?;
+    let folders = list(place).await?;
     let checkpoints = checkpoint::all(place.store).await?;
     let named = named(place, &folders, &checkpoints).await?;
     let now = place.watch.elapsed();
@@ -82,7 +82,9 @@ pub(super) async fn run(place: &Place<'_>, seen: &mut Unreferenced) -> Result<us
         metrics::counter!(Metric::VacuumFilesOut.name()).increment(count as u64);
         tracing::info!(count, "removed data files that nothing names");
     }
-    purge_dropped(place, &folders, &checkpoints, seen).await?;
+    if place.tables.owner().drops_tables() {
+        purge_dropped(place, &folders, &checkpoints, seen).await?;
+    }
     Ok(count)
 }
 
@@ -130,9 +132,10 @@ fn is_used(place: &Place<'_>, name: &TableName, checkpoints: &[Checkpoint]) -> b
     held || shown || read || checkpoints.iter().any(|c| c.tables.contains_key(name))
 }
 
-async fn list(store: &Store) -> Result<BTreeMap<TableName, Folder>, StorageError> {
-    let root = layout::tables_root();
-    let mut listing = store.objects().list(Some(&root));
+/// The tables, with those data files that the owner wrote: what others write is theirs to remove.
+async fn list(place: &Place<'_>) -> Result<BTreeMap<TableName, Folder>, StorageError> {
+    let (root, owner) = (layout::tables_root(), place.tables.owner());
+    let mut listing = place.store.objects().list(Some(&root));
     let mut found: BTreeMap<TableName, Folder> = BTreeMap::new();
     while let Some(object) = listing.try_next().await.map_err(object_error("list", &root))? {
         let relative = object.location.as_ref().strip_prefix(root.as_ref()).and_then(|r| r.strip_prefix('/'));
@@ -140,6 +143,9 @@ async fn list(store: &Store) -> Result<BTreeMap<TableName, Folder>, StorageError
         let written_ms = object.last_modified.timestamp_millis();
         let table = TableName::new(table);
         if layout::is_data_file(file) {
+            if !owner.has(file) {
+                continue;
+            }
             found.entry(table).or_default().files.push(Listed { path: object.location, written_ms });
         } else if object.location == layout::dropped_mark(&table) {
             found.entry(table).or_default().dropped_ms = Some(written_ms);

@@ -1,10 +1,10 @@
-//! Whose a bucket is, by its checkpoints: the newest of each group is one that this process began with or wrote. Not the fence itself, which is
-//! the create-only put of a checkpoint; this lets upkeep see that the fence was passed by another.
+//! Whose a bucket is, or what a group wrote to it, by its checkpoints: the newest is one that this process began with or wrote. Not the fence
+//! itself, which is the create-only put of a checkpoint; this lets upkeep see that the fence was passed by another.
 
 use super::Store;
 use crate::checkpoint;
 use crate::error::StorageError;
-use crate::layout;
+use crate::layout::{self, Owner};
 use afferent_engine::checkpoint::{Epoch, GroupName};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -25,7 +25,7 @@ struct Known {
     newest: BTreeMap<GroupName, Epoch>,
     /// The name of this process in checkpoints, once it wrote one.
     writer: Option<String>,
-    looked: Option<Instant>,
+    looked: BTreeMap<Owner, Instant>,
 }
 
 impl Fence {
@@ -41,27 +41,31 @@ impl Fence {
         known.writer = Some(writer.to_owned());
     }
 
-    /// Looks whether another process has written a checkpoint.
+    /// Looks whether another process has written a checkpoint that makes it the owner.
     ///
     /// # Errors
     /// `Conflict`, naming it; `Unavailable` where that cannot be told.
-    pub(super) async fn check(&self, store: &Store) -> Result<(), StorageError> {
+    pub(super) async fn check(&self, store: &Store, owner: &Owner) -> Result<(), StorageError> {
         let (groups, writer) = {
             let known = self.known();
-            if known.looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
+            if known.looked.get(owner).is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
                 return Ok(());
             }
             (known.newest.clone(), known.writer.clone())
         };
         let began = Instant::now();
-        for (group, known) in groups {
+        let concerns = |group: &GroupName| match owner {
+            Owner::Sole => true,
+            Owner::Group(own) => own == group,
+        };
+        for (group, known) in groups.into_iter().filter(|(group, _)| concerns(group)) {
             let Some(newest) = checkpoint::epochs(store, &group).await?.pop().filter(|newest| *newest > known) else { continue };
             let found = checkpoint::read(store, &group, newest).await?;
             if writer.as_ref() != Some(&found.writer) {
                 return Err(StorageError::Fenced { path: layout::checkpoint(&group, newest).to_string(), holder: found.writer });
             }
         }
-        self.known().looked = Some(began);
+        self.known().looked.insert(owner.clone(), began);
         Ok(())
     }
 

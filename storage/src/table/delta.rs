@@ -5,7 +5,7 @@
 
 use super::parquet::{self, Effort};
 use crate::error::StorageError;
-use crate::layout;
+use crate::layout::{self, Owner};
 use crate::metrics::Metric;
 use crate::object_store::{SCHEME, Store};
 use crate::steps::Step;
@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use deltalake_core::logstore::{LogStore, LogStoreFactory, LogStoreRef, StorageConfig, default_logstore, logstore_factories, logstore_with};
 use deltalake_core::{DeltaResult, DeltaTable};
 use object_store::ObjectStore;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use url::Url;
 
@@ -31,13 +31,17 @@ use log::TableLog;
 /// Tables that one store may have.
 const TABLES_MAX: usize = 4096;
 
-/// The tables of one store. One per process: it alone commits to them.
+/// The tables of one store, as one engine has to do with them. What is known of them is shared by all that are made [`Self::of`] one.
 #[derive(Debug)]
 pub struct DeltaTables {
     store: Store,
-    tables: Mutex<BTreeMap<TableName, Arc<Table>>>,
+    /// Of the files, only its own are seen, replaced and removed.
+    owner: Owner,
+    tables: Arc<Mutex<BTreeMap<TableName, Arc<Table>>>>,
+    /// Tables that were looked at since it was made: what another process published before that is known.
+    looked: Mutex<BTreeSet<TableName>>,
     /// Held while a table is made, dropped or purged.
-    shape: tokio::sync::Mutex<()>,
+    shape: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// One table.
@@ -49,6 +53,8 @@ struct Table {
     /// Held for the length of a commit.
     log: tokio::sync::Mutex<TableLog>,
     published: RwLock<Arc<TableFiles>>,
+    /// What engines of single groups see of it; changed only where their own files are others.
+    shares: Mutex<BTreeMap<Owner, Arc<TableFiles>>>,
     /// Every version that was handed out: those that are still held may still be read.
     shown: Mutex<Vec<Weak<TableFiles>>>,
 }
@@ -57,7 +63,8 @@ impl Table {
     fn new(name: &TableName, log: TableLog) -> Self {
         let published = log.files();
         let shown = Mutex::new(vec![Arc::downgrade(&published)]);
-        Self { name: name.clone(), def: RwLock::default(), log: tokio::sync::Mutex::new(log), published: RwLock::new(published), shown }
+        let (def, shares) = (RwLock::default(), Mutex::default());
+        Self { name: name.clone(), def, log: tokio::sync::Mutex::new(log), published: RwLock::new(published), shares, shown }
     }
 
     fn def(&self) -> Option<TableDef> {
@@ -74,10 +81,30 @@ impl Table {
 
     fn set_published(&self, files: Arc<TableFiles>) {
         metrics::gauge!(Metric::TableFiles.name(), "table" => self.name.to_string()).set(files.files.len() as f64);
+        self.note_shown(&files);
+        *self.published.write().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
+    fn note_shown(&self, files: &Arc<TableFiles>) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.retain(|version| version.strong_count() > 0);
-        shown.push(Arc::downgrade(&files));
-        *self.published.write().unwrap_or_else(PoisonError::into_inner) = files;
+        shown.push(Arc::downgrade(files));
+    }
+
+    /// What `owner` sees of these files.
+    fn share(&self, owner: &Owner, files: Arc<TableFiles>) -> Arc<TableFiles> {
+        if *owner == Owner::Sole {
+            return files;
+        }
+        let own: Vec<&DataFile> = files.files.iter().filter(|file| owner.has(&file.path)).collect();
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = shares.get(owner).filter(|known| known.version > files.version || known.files.iter().eq(own.iter().copied())) {
+            return known.clone();
+        }
+        let share = Arc::new(TableFiles { version: files.version, files: own.into_iter().cloned().collect() });
+        self.note_shown(&share);
+        shares.insert(owner.clone(), share.clone());
+        share
     }
 
     /// Commits a change and shows what the table is then; after a failure too, for the log may have been read meanwhile.
@@ -101,7 +128,18 @@ impl DeltaTables {
         if let Ok(scheme) = Url::parse(&format!("{SCHEME}://")) {
             logstore_factories().insert(scheme, Arc::new(PlainLogs));
         }
-        Arc::new(Self { store, tables: Mutex::default(), shape: tokio::sync::Mutex::default() })
+        Arc::new(Self { store, owner: Owner::Sole, tables: Arc::default(), looked: Mutex::default(), shape: Arc::default() })
+    }
+
+    /// The same tables for one of several engines that write them, each in files of its own. Made anew for each run of the engine: between two of them
+    /// another process may have published.
+    pub fn of(&self, group: &GroupName) -> Arc<Self> {
+        let owner = Owner::Group(group.clone());
+        Arc::new(Self { store: self.store.clone(), owner, tables: self.tables.clone(), looked: Mutex::default(), shape: self.shape.clone() })
+    }
+
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// Tables that were ensured, as they are written.
@@ -121,10 +159,11 @@ impl DeltaTables {
     /// # Errors
     /// `Unavailable`: nothing was changed.
     pub(crate) async fn remove(&self, table: &TableName, removed: &[DataFile]) -> Result<Arc<TableFiles>, StorageError> {
-        self.store.check_writer().await?;
+        self.store.check_writer(&self.owner).await?;
         let table = self.existing(table).await?.ok_or_else(|| unknown(table))?;
         let mut log = table.log.lock().await;
-        table.change(&mut log, &Change::Remove { removed: removed.iter().map(|f| f.path.clone()).collect() }).await
+        let files = table.change(&mut log, &Change::Remove { removed: removed.iter().map(|f| f.path.clone()).collect() }).await?;
+        Ok(table.share(&self.owner, files))
     }
 
     /// Replaces files by others with the same rows, or by those among them that still count (`fewer`), in one commit.
@@ -138,11 +177,12 @@ impl DeltaTables {
         added: Vec<DataFile>,
         fewer: bool,
     ) -> Result<Arc<TableFiles>, StorageError> {
-        self.store.check_writer().await?;
+        self.store.check_writer(&self.owner).await?;
         let table = self.existing(table).await?.ok_or_else(|| unknown(table))?;
         let removed = removed.iter().map(|f| f.path.clone()).collect();
         let mut log = table.log.lock().await;
-        table.change(&mut log, &Change::Replace { removed, added, fewer }).await
+        let files = table.change(&mut log, &Change::Replace { removed, added, fewer }).await?;
+        Ok(table.share(&self.owner, files))
     }
 
     /// Folds a table's log into a Delta checkpoint when enough commits came since the last, and removes entries older than a while.
@@ -234,11 +274,11 @@ impl TableStore for DeltaTables {
     }
 
     async fn write(&self, table: &TableDef, epoch: Epoch, rows: Rows) -> Result<Vec<DataFile>> {
-        let (store, table) = (self.store.clone(), table.clone());
+        let (store, table, owner) = (self.store.clone(), table.clone(), self.owner.clone());
         let handle = tokio::runtime::Handle::current();
         self.store.reached(Step::TableBegun);
         let written = tokio::task::spawn_blocking(move || {
-            let name = |date: &str, token: u64| layout::epoch_file(date, epoch, token);
+            let name = |date: &str, token: u64| owner.epoch_file(date, epoch, token);
             parquet::write_files(&store, &handle, &table, Effort::Fresh, &name, rows.map(Ok))
         });
         let files = written.await.map_err(|e| StorageError::Task { reason: e.to_string() })??;
@@ -256,8 +296,13 @@ impl TableStore for DeltaTables {
     }
 
     async fn files(&self, table: &TableName) -> Result<Arc<TableFiles>> {
-        match self.existing(table).await? {
-            Some(table) => Ok(table.published()),
+        let known = self.existing(table).await?;
+        if self.owner != Owner::Sole && !self.looked.lock().unwrap_or_else(PoisonError::into_inner).contains(table) {
+            self.catch_up(table).await?;
+            self.looked.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone());
+        }
+        match known {
+            Some(table) => Ok(table.share(&self.owner, table.published())),
             None => Ok(Arc::new(TableFiles { version: -1, files: Vec::new() })),
         }
     }

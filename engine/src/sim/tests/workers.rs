@@ -100,7 +100,6 @@ struct Team {
     rates: Rates,
     world: World,
     reached: Arc<Reached>,
-    commits: Live,
     places: Vec<Place>,
     crashes: u64,
     fenced: u64,
@@ -112,9 +111,8 @@ impl Team {
         let mut dice = Dice::new(seed);
         let rates = rates(&mut dice, Rates { fails: 60, unanswered: 60, dies_before: 15, dies_after: 15, torn: 40, pauses: 40 });
         let world = World::new(2 + dice.below(2) as u32);
-        let commits = Live::default();
         let reached = Arc::new(Reached(Mutex::new((Dice::new(dice.next()), BTreeMap::new()))));
-        let mut team = Self { dice, rates, world, reached, commits, places: vec![], crashes: 0, fenced: 0, runs: 0 };
+        let mut team = Self { dice, rates, world, reached, places: vec![], crashes: 0, fenced: 0, runs: 0 };
         // The partitions before the owner of the view, who has to know how many there are.
         let witnesses: Vec<Arc<Witness>> = (0..=team.world.partitions).map(|_| Arc::default()).collect();
         let mut processes: Vec<Process> = (1..witnesses.len()).map(|place| team.start(place, 1, &witnesses[place], false)).collect();
@@ -125,20 +123,20 @@ impl Team {
     }
 
     fn start(&mut self, place: usize, number: u64, witness: &Arc<Witness>, calm: bool) -> Process {
-        let (live, compiler) = (Arc::new(Live::beside(&self.commits)), Arc::new(OneView));
+        let (live, compiler) = (Arc::<Live>::default(), Arc::new(OneView));
         let rates = if calm { Rates::default() } else { self.rates };
         self.runs += 1;
         let (group, logs, views, share) = match place.checked_sub(1) {
             None => {
                 let partitions: Arc<dyn Partitions> = self.reached.clone();
-                (GroupName("views".into()), vec![LogName::first(Topic::Events)], vec![view(1)], Share::Views(partitions))
+                (GroupName::of_views(), vec![LogName::first(Topic::Events)], vec![view(1)], Share::Views(partitions))
             }
             Some(partition) => {
                 let partition = partition as u32;
                 let orders: Arc<OrderBook> = Arc::default();
                 self.reached.put(LocalPartition { partition, live: live.clone(), orders: orders.clone() });
                 let share = Share::Partition { partition, run: self.runs, orders };
-                (GroupName::of_partition(partition), vec![LogName { topic: Topic::Metrics, partition }], vec![], share)
+                (GroupName::of_metrics(partition), vec![LogName { topic: Topic::Metrics, partition }], vec![], share)
             }
         };
         let seat = Seat { group, logs, takes_over: number > 1, views, compiler, share, live, witness: witness.clone() };

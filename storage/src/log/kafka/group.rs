@@ -1,4 +1,5 @@
-//! The group of the processes that share a log: Kafka says which of them works it. No record is read here, and no offset is committed.
+//! The groups of the processes that share a log: Kafka says which of them works it, or which of its partitions. No record is read here, and no
+//! offset is committed.
 //!
 //! A process that Kafka has not heard of for [`SESSION_MS`] loses the log to another one. One that only stood still learns of it when it goes on;
 //! until then it is the create-only checkpoint that keeps the two apart.
@@ -7,7 +8,7 @@ use super::KafkaLog;
 use super::cluster::{Cluster, Watcher};
 use super::error::KafkaLogError;
 use super::topics;
-use afferent_engine::error::Result;
+use afferent_engine::error::{Error, Result};
 use afferent_engine::log::Topic;
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
@@ -51,11 +52,18 @@ const REJOIN_PAUSE: Duration = Duration::from_secs(1);
 /// Longest sleep in one poll.
 const POLL_WAIT: Duration = Duration::from_millis(100);
 
-/// This process as one of the group. The work must have ended before it is dropped. That leaves the group where another process waits for the log,
-/// which has it at once; else the group keeps the place for its session, and a process that comes back has it at once.
+/// This process as one of a group, as far as one log is concerned. The work must have ended before it is dropped. The last one that is leaves the
+/// group where another process waits, which has the logs at once; else the group keeps the place for its session, and a process that comes back
+/// has them at once.
 pub struct Membership {
     standing: watch::Receiver<Standing>,
     let_go: Arc<LetGo>,
+    _client: Arc<Client>,
+}
+
+/// The thread that hears the group.
+struct Client {
+    lets_go: Vec<Arc<LetGo>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -96,45 +104,88 @@ impl LetGo {
         self.told.notify_all();
     }
 
-    fn wait(&self, wait: Duration) {
+    fn wait(&self, until: Instant) {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = until.saturating_duration_since(Instant::now());
         drop(self.told.wait_timeout_while(done, wait, |done| !*done).unwrap_or_else(PoisonError::into_inner));
     }
 }
 
+/// One log of the group, told and heard from this process's side.
+#[derive(Clone)]
+struct Seat {
+    partition: i32,
+    tell: watch::Sender<Standing>,
+    let_go: Arc<LetGo>,
+}
+
+impl Seat {
+    /// The group may have given the log to another process.
+    fn may_have_lost(&self) {
+        self.tell.send_if_modified(|standing| {
+            let worked = matches!(standing, Standing::Works);
+            if worked {
+                *standing = Standing::Unsure;
+            }
+            worked
+        });
+    }
+}
+
 impl KafkaLog {
-    /// Joins the group of the processes that share this log. `instance` names this process across its restarts: one that comes back within
-    /// the session has the log again at once, and one that joins under the same name takes it over. The one whose name was taken, be it by a
+    /// Joins the group of the processes of which one works the whole log. `instance` names this process across its restarts: one that comes back
+    /// within the session has the log again at once, and one that joins under the same name takes it over. The one whose name was taken, be it by a
     /// request of its own that the brokers answered late, joins again under another one.
     ///
     /// # Errors
     /// `Invalid` where the client refuses the settings; what the brokers say is told by [`Membership::assigned`].
     pub fn join(&self, instance: &str) -> Result<Membership> {
-        let (tell, standing) = watch::channel(Standing::default());
-        let (let_go, stop) = (Arc::<LetGo>::default(), Arc::<AtomicBool>::default());
-        let names = Names { cluster: Arc::clone(&self.cluster), instance: instance.to_owned(), taken: 0, tell, let_go: Arc::clone(&let_go) };
+        // Whoever has its one partition works the whole log.
+        let mut seats = self.join_group(Topic::Events, 1, "workers", instance)?;
+        seats.pop().ok_or_else(|| Error::internal("a group without a seat"))
+    }
+
+    /// Joins the group of the processes that share the partitions of the metrics, each of which is worked by one of them; one seat for each partition.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub fn join_partitions(&self, instance: &str) -> Result<Vec<Membership>> {
+        self.join_group(Topic::Metrics, self.partitions(), "partitions", instance)
+    }
+
+    fn join_group(&self, topic: Topic, partitions: u32, name: &str, instance: &str) -> Result<Vec<Membership>> {
+        let seat = |partition| Seat { partition, tell: watch::channel(Standing::default()).0, let_go: Arc::default() };
+        let seats: Vec<Seat> = (0..i32::try_from(partitions).unwrap_or(i32::MAX)).map(seat).collect();
+        let standings: Vec<_> = seats.iter().map(|seat| (seat.tell.subscribe(), Arc::clone(&seat.let_go))).collect();
+        let stop = Arc::<AtomicBool>::default();
+        let group = format!("{}.{name}", self.cluster.config.topic_prefix);
+        let topic = topics::name(&self.cluster.config, topic);
+        let names = Names { cluster: Arc::clone(&self.cluster), group, topic, instance: instance.to_owned(), taken: 0, seats };
         let consumer = names.consumer()?;
-        let (stopped, going) = (Arc::clone(&stop), Arc::clone(&let_go));
+        let (stopped, lets_go): (_, Vec<_>) = (Arc::clone(&stop), standings.iter().map(|(_, let_go)| Arc::clone(let_go)).collect());
+        let going = lets_go.clone();
         let run = move || {
             names.hear(consumer, &stopped);
             // The one who waits for the work to end has been waited for.
-            going.set(true);
+            going.iter().for_each(|let_go| let_go.set(true));
         };
         let thread = Builder::new().name("kafka-group".into()).spawn(run);
         let brokers = self.cluster.brokers.clone();
         let thread = thread.map_err(|e| KafkaLogError::Other { brokers, doing: "start a thread", reason: e.to_string() })?;
-        Ok(Membership { standing, let_go, stop, thread: Some(thread) })
+        let client = Arc::new(Client { lets_go, stop, thread: Some(thread) });
+        Ok(standings.into_iter().map(|(standing, let_go)| Membership { standing, let_go, _client: Arc::clone(&client) }).collect())
     }
 }
 
 /// The names that this process has had in the group, one after the other.
 struct Names {
     cluster: Arc<Cluster>,
+    group: String,
+    topic: String,
     instance: String,
     /// How many of them another member took.
     taken: usize,
-    tell: watch::Sender<Standing>,
-    let_go: Arc<LetGo>,
+    seats: Vec<Seat>,
 }
 
 impl Names {
@@ -142,18 +193,11 @@ impl Names {
         if self.taken == 0 { self.instance.clone() } else { format!("{}-{}", self.instance, self.taken) }
     }
 
-    fn group(&self) -> String {
-        format!("{}.workers", self.cluster.config.topic_prefix)
-    }
-
     /// A client that joins under the name of now.
     fn consumer(&self) -> Result<BaseConsumer<Member>, KafkaLogError> {
-        let config = &self.cluster.config;
-        // Whoever has its one partition works the whole log.
-        let topic = topics::name(config, Topic::Events);
-        let (group, instance) = (self.group(), self.now());
+        let instance = self.now();
         let settings = [
-            ("group.id", group.as_str()),
+            ("group.id", self.group.as_str()),
             ("group.instance.id", instance.as_str()),
             ("session.timeout.ms", SESSION_MS),
             ("heartbeat.interval.ms", HEARTBEAT_MS),
@@ -165,10 +209,10 @@ impl Names {
             ("auto.offset.reset", "latest"),
             ("queued.min.messages", "1"),
         ];
-        let (tell, let_go) = (self.tell.clone(), Arc::clone(&self.let_go));
-        let context = Member { watcher: self.cluster.watcher(), topic: topic.clone(), tell, let_go, ended: AtomicBool::new(false) };
+        let (topic, seats) = (self.topic.clone(), self.seats.clone());
+        let context = Member { watcher: self.cluster.watcher(), topic, seats, ended: AtomicBool::new(false) };
         let consumer: BaseConsumer<Member> = self.cluster.client_with(&settings, context)?;
-        consumer.subscribe(&[&topic]).map_err(|error| self.cluster.error("join the group of", &topic, &error))?;
+        consumer.subscribe(&[&self.topic]).map_err(|error| self.cluster.error("join the group of", &self.topic, &error))?;
         Ok(consumer)
     }
 
@@ -188,13 +232,13 @@ impl Names {
             consumer = match self.consumer() {
                 Ok(consumer) => consumer,
                 Err(error) => {
-                    self.tell.send_replace(Standing::Refused(error));
+                    self.seats.iter().for_each(|seat| drop(seat.tell.send_replace(Standing::Refused(error.clone()))));
                     return;
                 }
             };
         }
         // Leaving revokes what is assigned, which waits for the worker.
-        self.let_go.set(true);
+        self.seats.iter().for_each(|seat| seat.let_go.set(true));
         if self.others_wait(&consumer) {
             leave(&consumer);
         }
@@ -203,7 +247,7 @@ impl Names {
 
     /// True where another process is in the group; also where that cannot be found out, because leaving costs less than its wait for our session.
     fn others_wait(&self, consumer: &BaseConsumer<Member>) -> bool {
-        match consumer.fetch_group_list(Some(&self.group()), LOOK_WAIT) {
+        match consumer.fetch_group_list(Some(&self.group), LOOK_WAIT) {
             Ok(list) => list.groups().iter().flat_map(|group| group.members()).any(|member| name_of(member.id()) != Some(self.now().as_str())),
             Err(error) => {
                 tracing::debug!(%error, "who else is in the group cannot be looked up");
@@ -284,6 +328,12 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.let_go.set(true);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.lets_go.iter().for_each(|let_go| let_go.set(true));
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -297,26 +347,15 @@ impl Drop for Membership {
 struct Member {
     watcher: Watcher,
     topic: String,
-    tell: watch::Sender<Standing>,
-    let_go: Arc<LetGo>,
+    seats: Vec<Seat>,
     /// This client can do nothing more.
     ended: AtomicBool,
 }
 
 impl Member {
-    /// The group may have given the log to another process.
-    fn may_have_lost(&self) {
-        self.tell.send_if_modified(|standing| {
-            let worked = matches!(standing, Standing::Works);
-            if worked {
-                *standing = Standing::Unsure;
-            }
-            worked
-        });
-    }
-
-    fn names_us(&self, partitions: &TopicPartitionList) -> bool {
-        partitions.find_partition(&self.topic, 0).is_some()
+    /// Those that are named.
+    fn named(&self, partitions: &TopicPartitionList) -> Vec<&Seat> {
+        self.seats.iter().filter(|seat| partitions.find_partition(&self.topic, seat.partition).is_some()).collect()
     }
 
     fn heard(&self, cluster: &Cluster, error: &KafkaError) {
@@ -324,12 +363,12 @@ impl Member {
         let said = cluster.error("join the group of", &self.topic, error);
         match error.rdkafka_error_code() {
             Some(Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed) => {
-                self.tell.send_replace(Standing::Refused(said));
+                self.seats.iter().for_each(|seat| drop(seat.tell.send_replace(Standing::Refused(said.clone()))));
             }
             _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
                 tracing::warn!(error = %said, "the client of the group can do nothing more");
                 self.ended.store(true, Ordering::Release);
-                self.may_have_lost();
+                self.seats.iter().for_each(Seat::may_have_lost);
             }
             // What passes by itself; the group is told again and again by the client.
             _ => tracing::debug!(error = %said, "the group of workers"),
@@ -349,31 +388,36 @@ impl ClientContext for Member {
 
 impl ConsumerContext for Member {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Revoke(partitions) = rebalance
-            && self.names_us(partitions)
-        {
-            if consumer.assignment_lost() || self.ended.load(Ordering::Acquire) {
-                tracing::warn!(topic = self.topic, "the group has not been heard of for a while: another process may have the log");
-                self.may_have_lost();
-                return;
-            }
-            tracing::info!(topic = self.topic, "the group gives the log to another process");
-            self.tell.send_replace(Standing::Waits);
-            // What is in flight becomes unpublishable before the group hears that we let go.
-            self.let_go.wait(LET_GO_WAIT);
+        let Rebalance::Revoke(partitions) = rebalance else { return };
+        let named = self.named(partitions);
+        if named.is_empty() {
+            return;
         }
+        let numbers: Vec<i32> = named.iter().map(|seat| seat.partition).collect();
+        if consumer.assignment_lost() || self.ended.load(Ordering::Acquire) {
+            tracing::warn!(topic = self.topic, partitions = ?numbers, "the group has not been heard of for a while: another process may have the log");
+            named.into_iter().for_each(Seat::may_have_lost);
+            return;
+        }
+        tracing::info!(topic = self.topic, partitions = ?numbers, "the group gives the log to another process");
+        named.iter().for_each(|seat| drop(seat.tell.send_replace(Standing::Waits)));
+        // What is in flight becomes unpublishable before the group hears that we let go.
+        let until = Instant::now() + LET_GO_WAIT;
+        named.iter().for_each(|seat| seat.let_go.wait(until));
     }
 
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Assign(partitions) = rebalance
-            && self.names_us(partitions)
-        {
-            // Records come through a reader of their own, from where the checkpoint says.
-            if let Err(error) = consumer.pause(partitions) {
-                tracing::debug!(%error, "the group's consumer could not be paused");
-            }
-            tracing::info!(topic = self.topic, "the group gives the log to this process");
-            self.tell.send_replace(Standing::Works);
+        let Rebalance::Assign(partitions) = rebalance else { return };
+        let named = self.named(partitions);
+        if named.is_empty() {
+            return;
         }
+        // Records come through a reader of their own, from where the checkpoint says.
+        if let Err(error) = consumer.pause(partitions) {
+            tracing::debug!(%error, "the group's consumer could not be paused");
+        }
+        let numbers: Vec<i32> = named.iter().map(|seat| seat.partition).collect();
+        tracing::info!(topic = self.topic, partitions = ?numbers, "the group gives the log to this process");
+        named.iter().for_each(|seat| drop(seat.tell.send_replace(Standing::Works)));
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::layout::Owner;
 use std::collections::BTreeSet;
 
 const MIB: u64 = 1024 * 1024;
@@ -12,7 +13,7 @@ fn file(date: &str, n: usize, size_bytes: u64) -> DataFile {
 }
 
 fn merged(date: &str, n: u64, size_bytes: u64) -> DataFile {
-    DataFile { path: layout::compacted_file(date, n), ..file(date, 0, size_bytes) }
+    DataFile { path: Owner::Sole.compacted_file(date, n), ..file(date, 0, size_bytes) }
 }
 
 fn settled() -> BTreeSet<String> {
@@ -62,7 +63,7 @@ fn dates_that_are_over_are_tidied_with_fewer() {
 fn everything_means_every_fresh_or_split_date_and_no_merged_one_alone() {
     let config = MaintainConfig::default();
     let mut files = vec![file("2026-11-20", 0, 10), file("2026-11-21", 0, 10), file("2026-11-21", 1, 10)];
-    files.push(DataFile { path: layout::compacted_file("2026-11-22", 7), ..file("2026-11-22", 0, 10) });
+    files.push(DataFile { path: Owner::Sole.compacted_file("2026-11-22", 7), ..file("2026-11-22", 0, 10) });
     assert_eq!(sizes(&groups(&files, &config, Eagerness::Everything, &NONE)), [1, 2]);
 }
 

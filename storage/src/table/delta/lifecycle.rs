@@ -52,16 +52,19 @@ impl DeltaTables {
     }
 
     async fn create(&self, def: &TableDef, fields: Vec<StructField>) -> Result<Arc<Table>, StorageError> {
-        let opened = DeltaTable::new(self.log_store(&def.name)?)
+        let created = DeltaTable::new(self.log_store(&def.name)?)
             .create()
             .with_save_mode(SaveMode::Ignore)
             .with_columns(fields)
             .with_partition_columns([layout::DATE_COLUMN])
             .with_table_name(def.name.as_str())
             .with_configuration(tombstones_kept().into_iter().map(|(key, value)| (key, Some(value))))
-            .await
-            .map_err(|source| delta(&def.name, "create it", source))?;
-        self.remember(&def.name, &opened)
+            .await;
+        match created {
+            Ok(opened) => self.remember(&def.name, &opened),
+            // Another process may have made it just now.
+            Err(source) => self.existing(&def.name).await?.ok_or_else(|| delta(&def.name, "create it", source)),
+        }
     }
 
     /// Takes a table's rows away and marks it, so that it goes once nobody uses it; none is fine.
@@ -69,7 +72,7 @@ impl DeltaTables {
     /// # Errors
     /// `Unavailable`: to be tried again.
     pub(crate) async fn drop_table(&self, name: &TableName) -> Result<(), StorageError> {
-        self.store.check_writer().await?;
+        self.store.check_writer(&self.owner).await?;
         let _shape = self.shape.lock().await;
         let Some(table) = self.existing(name).await? else { return Ok(()) };
         let mark = layout::dropped_mark(name);
@@ -104,7 +107,7 @@ impl DeltaTables {
         if !is_there(&self.store, &layout::dropped_mark(name)).await? && !is_purging(&self.store, name).await? {
             return Ok(false);
         }
-        self.store.check_writer().await?;
+        self.store.check_writer(&self.owner).await?;
         self.purge_files(name).await?;
         Ok(true)
     }

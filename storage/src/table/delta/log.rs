@@ -3,22 +3,26 @@
 use super::commit::{Change, Decision};
 use super::delta;
 use crate::error::StorageError;
+use crate::layout::DATE_COLUMN;
 use crate::metrics::Metric;
 use crate::table::columns::{self, Fits};
+use crate::table::stats::FileStats;
 use afferent_engine::clock::{Clock, SystemClock};
 use afferent_engine::schema::TableName;
 use afferent_engine::table::{DataFile, TableFiles};
 use deltalake_core::kernel::transaction::{CommitData, TransactionError};
-use deltalake_core::kernel::{Action, Metadata, MetadataExt, StructField, StructType, Transaction};
-use deltalake_core::logstore::{CommitOrBytes, LogStoreRef, commit_uri_from_version};
+use deltalake_core::kernel::{Action, Add, Metadata, MetadataExt, StructField, StructType, Transaction};
+use deltalake_core::logstore::{CommitOrBytes, LogStoreRef, commit_uri_from_version, get_actions};
 use deltalake_core::protocol::DeltaOperation;
 use deltalake_core::protocol::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
 use deltalake_core::table::state::DeltaTableState;
 use deltalake_core::{DeltaTable, DeltaTableError};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Commits after which the log is folded into a Delta checkpoint.
 const FOLD_EVERY_COMMITS: u64 = 64;
@@ -28,6 +32,12 @@ const LOG_KEPT_MS: i64 = 3_600_000;
 
 /// Files of a log, beyond which older entries go before their time, so that commits every second do not fill a folder.
 const LOG_FILES_MAX: usize = 1024;
+
+/// Entries younger than this stay in any case: whoever writes to the table has read them by then.
+const LOG_KEPT_MIN_MS: i64 = 600_000;
+
+/// A state older than this is read anew from the newest fold: the entries after it may be gone, and their names free again.
+const STATE_AGE_MAX: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 300 });
 
 /// How long a folded log names removed files, for vacuums of other programs: a week by Delta's default, which at a commit a second would be
 /// hundreds of thousands of them in every fold.
@@ -60,6 +70,8 @@ pub(super) struct TableLog {
     /// The state as it was read, for transactions of groups that were not asked for yet. It lags behind `state`, but only by our own commits.
     read: Option<DeltaTableState>,
     commits_since_fold: u64,
+    /// When the state was that of the newest version.
+    newest_at: Instant,
 }
 
 impl TableLog {
@@ -69,7 +81,7 @@ impl TableLog {
         let state = state_of(name, &read)?;
         // How long ago the last fold was is not known after a start, so a long log is folded at the first occasion.
         let commits_since_fold = u64::try_from(state.files.version).unwrap_or_default();
-        Ok(Self { name: name.clone(), store: opened.log_store(), state, read: Some(read), commits_since_fold })
+        Ok(Self { name: name.clone(), store: opened.log_store(), state, read: Some(read), commits_since_fold, newest_at: Instant::now() })
     }
 
     pub(super) fn files(&self) -> Arc<TableFiles> {
@@ -80,6 +92,9 @@ impl TableLog {
     pub(super) async fn commit(&mut self, change: &Change) -> Result<Arc<TableFiles>, StorageError> {
         let label = self.name.to_string();
         for _ in 0..ATTEMPTS_MAX {
+            if self.newest_at.elapsed() > STATE_AGE_MAX {
+                self.reload().await?;
+            }
             if let Change::Append { group, .. } = change {
                 self.look_up(&group.0).await?;
             }
@@ -101,7 +116,10 @@ impl TableLog {
             };
             let version = self.state.files.version + 1;
             match self.append(version, actions, transaction.clone(), change.operation()).await {
+                // Whoever slept meanwhile may have been given a name that was taken once: the log says whether this entry counts.
+                Ok(()) if self.newest_at.elapsed() > STATE_AGE_MAX => self.reload().await?,
                 Ok(()) => {
+                    self.newest_at = Instant::now();
                     self.state.files = Arc::new(change.apply(&self.state.files, version));
                     if let Some(transaction) = transaction {
                         self.state.transactions.insert(transaction.app_id, transaction.version);
@@ -112,8 +130,8 @@ impl TableLog {
                 }
                 Err(TransactionError::VersionAlreadyExists(_)) => {
                     metrics::counter!(Metric::CommitRetries.name(), "table" => label.clone()).increment(1);
-                    tracing::info!(table = %self.name, version, "an entry of that version stands already; reading it");
-                    self.reload().await?;
+                    tracing::debug!(table = %self.name, version, "an entry of that version stands already; reading it");
+                    self.advance().await?;
                 }
                 Err(error) => {
                     // Whether the entry was written is not known: the log says it.
@@ -135,6 +153,9 @@ impl TableLog {
     pub(super) async fn shape(&mut self, ours: &[StructField], anew: bool) -> Result<(), StorageError> {
         let failed = |name: &TableName, source| delta(name, "change its columns", source);
         for _ in 0..ATTEMPTS_MAX {
+            if self.newest_at.elapsed() > STATE_AGE_MAX {
+                self.reload().await?;
+            }
             let fits = columns::compare(&self.state.columns, ours);
             let kept_known = self.state.metadata.configuration().contains_key(TOMBSTONES_KEPT.0);
             let (fields, operation) = match fits {
@@ -205,16 +226,46 @@ impl TableLog {
     pub(super) async fn catch_up(&mut self) -> Result<bool, StorageError> {
         let next = u64::try_from(self.state.files.version + 1).unwrap_or_default();
         match self.store.object_store(None).head(&commit_uri_from_version(Some(next))).await {
-            Ok(_) => self.reload().await.map(|()| true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Ok(_) => self.advance().await.map(|()| true),
+            Err(object_store::Error::NotFound { .. }) if self.newest_at.elapsed() <= STATE_AGE_MAX => Ok(false),
+            Err(object_store::Error::NotFound { .. }) => {
+                let known = self.state.files.version;
+                self.reload().await?;
+                Ok(self.state.files.version != known)
+            }
             Err(source) => Err(delta(&self.name, "look for new entries", DeltaTableError::ObjectStore { source })),
         }
     }
 
+    /// Reads the entries that came after the newest one known, one by one; the whole log where one of them changes more than files.
+    async fn advance(&mut self) -> Result<(), StorageError> {
+        let failed = |name: &TableName, source| delta(name, "read its log", source);
+        let mut next = self.state.files.as_ref().clone();
+        let mut transactions = vec![];
+        loop {
+            let began = Instant::now();
+            let version = u64::try_from(next.version + 1).unwrap_or_default();
+            let Some(entry) = self.store.read_commit_entry(version).await.map_err(|source| failed(&self.name, source))? else {
+                // What was read of transactions before is older than this.
+                self.read = None;
+                self.state.files = Arc::new(next);
+                self.state.transactions.extend(transactions);
+                self.newest_at = began;
+                return Ok(());
+            };
+            let actions = get_actions(version, &entry).map_err(|source| failed(&self.name, source))?;
+            if !follow(&mut next, &mut transactions, actions) {
+                return self.reload().await;
+            }
+        }
+    }
+
     async fn reload(&mut self) -> Result<(), StorageError> {
+        let began = Instant::now();
         let read = DeltaTableState::try_new(self.store.as_ref(), None).await.map_err(|source| delta(&self.name, "read its log", source))?;
         self.state = state_of(&self.name, &read)?;
         self.read = Some(read);
+        self.newest_at = began;
         Ok(())
     }
 
@@ -226,6 +277,31 @@ impl TableLog {
         self.commits_since_fold = 0;
         Some(self.store.clone())
     }
+}
+
+/// Takes the actions of the next entry to a table's files; false where they change anything else.
+fn follow(files: &mut TableFiles, transactions: &mut Vec<(String, i64)>, actions: Vec<Action>) -> bool {
+    let (mut added, mut removed) = (vec![], BTreeSet::new());
+    for action in actions {
+        match action {
+            Action::Add(add) if add.deletion_vector.is_none() => added.push(data_file(add)),
+            Action::Remove(remove) => drop(removed.insert(remove.path)),
+            Action::Txn(transaction) => transactions.push((transaction.app_id, transaction.version)),
+            Action::CommitInfo(_) => {}
+            _ => return false,
+        }
+    }
+    files.files.retain(|file| !removed.contains(&file.path));
+    files.files.extend(added);
+    files.version += 1;
+    true
+}
+
+fn data_file(add: Add) -> DataFile {
+    let date = add.partition_values.get(DATE_COLUMN).cloned().flatten().unwrap_or_default();
+    let stats = add.stats.unwrap_or_else(|| "{}".to_owned());
+    let row_count = FileStats::parse(&stats).num_records.unwrap_or_default();
+    DataFile { path: add.path, date, size_bytes: u64::try_from(add.size).unwrap_or_default(), row_count, stats }
 }
 
 /// Writes a Delta checkpoint of the newest version and removes log entries that it makes superfluous.
@@ -248,7 +324,7 @@ async fn kept_from(name: &TableName, store: &LogStoreRef, now_ms: i64) -> Result
     let mut written: Vec<i64> = listed.iter().map(|file| file.last_modified.timestamp_millis()).collect();
     written.sort_unstable_by(|a, b| b.cmp(a));
     let by_count = written.get(LOG_FILES_MAX).copied().unwrap_or(i64::MIN);
-    Ok(by_count.max(now_ms - LOG_KEPT_MS))
+    Ok(by_count.min(now_ms - LOG_KEPT_MIN_MS).max(now_ms - LOG_KEPT_MS))
 }
 
 fn state_of(name: &TableName, read: &DeltaTableState) -> Result<State, StorageError> {
@@ -261,9 +337,9 @@ fn state_of(name: &TableName, read: &DeltaTableState) -> Result<State, StorageEr
                 DeltaTableError::Generic("another program added deletion vectors, which this one cannot read".to_owned()),
             ));
         }
-        let date = file.partition_values_map().get(crate::layout::DATE_COLUMN).cloned().flatten().unwrap_or_default();
+        let date = file.partition_values_map().get(DATE_COLUMN).cloned().flatten().unwrap_or_default();
         let stats = file.stats().unwrap_or_else(|| "{}".to_owned());
-        let row_count = file.num_records().map(|n| n as u64).or_else(|| crate::table::stats::FileStats::parse(&stats).num_records);
+        let row_count = file.num_records().map(|n| n as u64).or_else(|| FileStats::parse(&stats).num_records);
         files.push(DataFile {
             path: file.path().into_owned(),
             date,

@@ -9,6 +9,8 @@ use afferent_engine::schema;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
 use deltalake_core::kernel::{Add, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use object_store::ObjectStoreExt as _;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 fn samples() -> TableName {
@@ -105,6 +107,79 @@ async fn files_that_are_gone_are_not_replaced() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains(&old[0].path));
     assert_eq!(ours.replace(&samples(), &merged, old, false).await.unwrap().files.len(), 1, "the refused change left the newest state behind");
+}
+
+/// Two processes on one bucket, in which nothing is locked.
+fn bucket() -> (Store, Store) {
+    let objects: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+    (Store::shared(objects.clone()), Store::shared(objects))
+}
+
+fn paths(files: &TableFiles) -> BTreeSet<String> {
+    files.files.iter().map(|file| file.path.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn engines_of_one_table_see_their_own_files_wherever_they_run() {
+    let (here, there) = bucket();
+    let (here, there) = (opened(&here).await, opened(&there).await);
+    let groups = [GroupName::of_metrics(0), GroupName::of_metrics(1), GroupName::of_metrics(11)];
+    let [first, second, third] = [here.of(&groups[0]), here.of(&groups[1]), there.of(&groups[2])];
+    let mut own: [BTreeSet<String>; 3] = Default::default();
+    for n in 1..=5 {
+        for (at, tables) in [&first, &second, &third].into_iter().enumerate() {
+            let files = epoch(tables, n).await;
+            own[at].extend(files.iter().map(|file| file.path.clone()));
+            tables.publish(&groups[at], Epoch(n), &named(files.clone())).await.unwrap();
+            // Published again by its own, whoever wrote in between, it stands once.
+            tables.publish(&groups[at], Epoch(n), &named(files)).await.unwrap();
+            assert_eq!(paths(&tables.files(&samples()).await.unwrap()), own[at], "of {}", groups[at]);
+        }
+    }
+    here.catch_up(&samples()).await.unwrap();
+    let whole = here.files(&samples()).await.unwrap();
+    assert_eq!((whole.version, whole.files.len()), (15, 15));
+    // Read entry by entry, the state is that of one who reads the whole log.
+    let read = DeltaTables::new(here.store.clone()).files(&samples()).await.unwrap();
+    assert_eq!((paths(&whole), whole.version), (paths(&read), read.version));
+    assert_eq!(whole.files.iter().map(|file| file.row_count).sum::<u64>(), read.files.iter().map(|file| file.row_count).sum::<u64>());
+
+    // A merge takes its own files alone; the others are as they were, the same allocation.
+    let before = second.files(&samples()).await.unwrap();
+    let old = first.files(&samples()).await.unwrap();
+    let merged = first.replace(&samples(), &old.files, epoch(&first, 6).await, false).await.unwrap();
+    assert_eq!(merged.files.len(), 1);
+    assert!(Arc::ptr_eq(&before, &second.files(&samples()).await.unwrap()));
+
+    // The engine of the third comes here, where its table was opened long ago: what it published there is known.
+    let moved = here.of(&groups[2]);
+    assert_eq!(paths(&moved.files(&samples()).await.unwrap()), own[2]);
+    let sixth = epoch(&there.of(&groups[2]), 6).await;
+    there.of(&groups[2]).publish(&groups[2], Epoch(6), &named(sixth.clone())).await.unwrap();
+    here.of(&groups[2]).publish(&groups[2], Epoch(6), &named(sixth)).await.unwrap();
+    assert_eq!(here.of(&groups[2]).files(&samples()).await.unwrap().files.len(), 6);
+}
+
+/// Entries that a fold covers are removed after a while, and their names are free again: one who slept must not write there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_slept_while_the_log_was_shortened_reads_it_anew() {
+    let (here, there) = bucket();
+    let group = GroupName::of_metrics(0);
+    let (sleeper, other) = (opened(&here).await, opened(&there).await);
+    let late = epoch(&sleeper, 1).await;
+    for n in 1..=70 {
+        let file = DataFile { path: late[0].path.replace(".parquet", &format!("-{n}.parquet")), ..late[0].clone() };
+        other.publish(&GroupName::of_metrics(1), Epoch(n), &named(vec![file])).await.unwrap();
+    }
+    other.tend_log(&samples()).await.unwrap();
+    for version in 1..70 {
+        let entry = layout::delta_log(&samples()).join(format!("{version:020}.json"));
+        here.objects().delete(&entry).await.unwrap();
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    sleeper.publish(&group, Epoch(1), &named(late)).await.unwrap();
+    let files = DeltaTables::new(there).files(&samples()).await.unwrap();
+    assert_eq!((files.version, files.files.len()), (71, 71));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::layout::Owner;
 use crate::testing::{self, MIDNIGHT, Sample};
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use afferent_engine::checkpoint::Epoch;
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 fn write(store: &Store, table: TableDef, effort: Effort, batches: Vec<RecordBatch>) -> Result<Vec<DataFile>, StorageError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let name = |date: &str, token: u64| layout::epoch_file(date, Epoch(1), token);
+    let name = |date: &str, token: u64| Owner::Sole.epoch_file(date, Epoch(1), token);
     write_files(store, runtime.handle(), &table, effort, &name, batches.into_iter().map(Ok))
 }
 
