@@ -13,6 +13,7 @@ mod kafka;
 mod lateness;
 mod ledger;
 mod minio;
+mod partitions;
 mod power_loss;
 mod prometheus;
 mod questions;

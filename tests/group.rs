@@ -56,12 +56,16 @@ pub(crate) struct Group(Vec<Server>);
 
 impl Group {
     pub(crate) fn start(count: usize, folder: &Path, config: &str) -> Self {
-        let start = |n: usize| {
-            let own = folder.join(n.to_string());
-            std::fs::create_dir_all(&own).unwrap();
-            Server::start(program(), &own, config).unwrap()
-        };
-        Self((0..count).map(start).collect())
+        let mut group = Self(vec![]);
+        (0..count).for_each(|_| group.join(folder, config));
+        group
+    }
+
+    /// Starts one more.
+    pub(crate) fn join(&mut self, folder: &Path, config: &str) {
+        let own = folder.join(self.0.len().to_string());
+        std::fs::create_dir_all(&own).unwrap();
+        self.0.push(Server::start(program(), &own, config).unwrap());
     }
 
     /// Which one answers readers itself.

@@ -30,6 +30,9 @@ const STALE_WITHIN: Duration = Duration::from_millis(500);
 /// How long it may take to give the rows of one table.
 const ROWS_WAIT: Duration = Duration::from_secs(20);
 
+/// How long the process of a partition may take until the first of them comes: one that stands still is missing in the answer after that.
+const PARTITION_ROWS_WAIT: Duration = Duration::from_secs(3);
+
 /// Bytes that are read of what it says.
 const VIEW_BYTES_MAX: u64 = 256 << 20;
 
@@ -162,7 +165,8 @@ impl Replica {
         let (read, live) = (told.read, told.live.clone());
         // Where the process that works is stands in its checkpoint: what it says of others is true.
         told.places.iter().for_each(|place| self.roster.hear(place.clone(), Instant::now()));
-        let lease = Lease::new(self.agent.clone(), format!("{base}{ROWS_PATH}"), read, Arc::clone(&self.over));
+        let wait = if self.partition.is_some() { PARTITION_ROWS_WAIT } else { ROWS_WAIT };
+        let lease = Lease::new(self.agent.clone(), format!("{base}{ROWS_PATH}"), read, wait, Arc::clone(&self.over));
         let (view, catalog) = told.onto(before.as_deref().map(|known| (&known.view, known.catalog)))?;
         let known = Known { works_at: works_at.to_owned(), heard_at: Instant::now(), view: view.clone(), catalog };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(known));

@@ -16,7 +16,7 @@ use crate::state::AppState;
 use crate::views::files::ViewFiles;
 use crate::views::follow::Follower;
 use crate::{http, stages, telemetry};
-use afferent_engine::checkpoint::{CheckpointStore as _, GroupName};
+use afferent_engine::checkpoint::GroupName;
 use afferent_engine::clock::{Clock, SystemClock};
 use afferent_engine::config::EngineConfig;
 use afferent_engine::control::control;
@@ -117,7 +117,7 @@ pub async fn start_watched(config: Config, steps: Steps) -> Result<Server> {
     let listener = listener.map_err(|e| Error::caused(ErrorKind::Unavailable, format!("cannot listen on {listen}"), e))?;
     let address = listener.local_addr().map_err(|e| Error::caused(ErrorKind::Unavailable, "the listening address is not known", e))?;
     let opened = open(config.clone(), steps).await?;
-    check_engines(&config, &opened.store).await?;
+    partitions::check_engines(&config, &opened).await?;
     let key = key(&config, &opened.store).await?;
     assemble(Assembly { config, clock, metrics, listener, address, key }, opened)
 }
@@ -154,20 +154,6 @@ async fn open(config: Arc<Config>, steps: Steps) -> Result<Opened> {
 async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|e| Error::caused(ErrorKind::Internal, "opening the data folder failed", e))?
-}
-
-/// A store is written by one engine of the whole stream, or by one for each partition; never by both, because they would count the same records twice.
-async fn check_engines(config: &Config, store: &Store) -> Result<()> {
-    let checkpoints = ObjectCheckpoints::new(store.clone());
-    let (other, said) = if config.server.engine_per_partition {
-        (GroupName::of_partition(0), "by one engine for the whole log: start with server.engine_per_partition = false")
-    } else {
-        (GroupName::of_views(), "by an engine for each partition: start with server.engine_per_partition = true")
-    };
-    match checkpoints.latest(&other).await? {
-        Some(_) => Err(Error::invalid(format!("the store at {} was written {said}, or name another store.url", store.shown()))),
-        None => Ok(()),
-    }
 }
 
 fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {

@@ -34,7 +34,7 @@ use crate::watermark::Watermark;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub(crate) use background::{Backfill, Background, Changed, Purpose, Stored};
+pub(crate) use background::{Backfill, Background, Changed, Purpose, Stored, earliest_pane};
 pub(crate) use cut::InFlight;
 pub use cut::{Cut, MakeRows};
 #[cfg(test)]

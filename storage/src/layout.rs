@@ -9,6 +9,7 @@
 //! checkpoints/<group>/<epoch>.json
 //! checkpoints/<group>/state/<epoch>-<name>
 //! processes/secret                                      what the processes of the deployment know each other by
+//! processes/engines                                     how the log is worked: by one engine, or by one for each partition
 //! trial/<token>                                         a bucket is tried out when it is opened
 //! ```
 
@@ -25,6 +26,11 @@ const EPOCH_DIGITS: usize = 20;
 /// What the processes of the deployment know each other by.
 pub fn shared_secret() -> Path {
     Path::from("processes/secret")
+}
+
+/// How the log is worked.
+pub fn engines() -> Path {
+    Path::from("processes/engines")
 }
 
 /// The folder of all tables.

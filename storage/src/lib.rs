@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod engines;
 pub mod error;
 pub mod history;
 pub mod import;

@@ -59,7 +59,7 @@ pub struct Expired {
     pub rows: u64,
 }
 
-/// The worker. One per process and store.
+/// The worker. One per engine that writes to the store.
 pub struct Maintainer {
     store: Store,
     tables: Arc<DeltaTables>,
@@ -182,7 +182,7 @@ impl Maintainer {
         let mut total = Expired::default();
         let mut newest = None;
         for name in self.tables.defs().into_iter().map(|def| def.name).chain(self.config.retention_days.keys().map(|name| TableName::new(name))) {
-            newest = newest.max(retain::newest_day(&self.tables.files(&name).await?.files));
+            newest = newest.max(retain::newest_day(&self.tables.all_files(&name).await?.files));
         }
         let Some(newest) = newest else { return Ok(total) };
         for (table, days) in &self.config.retention_days {

@@ -159,6 +159,23 @@ fn a_bucket_is_named_with_how_to_reach_it() {
 }
 
 #[test]
+fn engines_of_partitions_need_a_log_and_a_store_that_are_shared_and_an_address() {
+    let wanted = |listen: &str, log: &str, store: &str| {
+        format!("[server]\nlisten = {listen:?}\nengine_per_partition = true\n[log]\nurl = {log:?}\n[store]\nurl = {store:?}\n")
+    };
+    let (here, everywhere, kafka, bucket) = ("127.0.0.1:9600", "0.0.0.0:9600", "kafka://localhost:9092", "s3://lake");
+    assert!(read_text(&wanted(here, kafka, bucket)).unwrap().server.engine_per_partition);
+    for (text, wrong) in [
+        (wanted(here, "embedded", bucket), "only where log.url is kafka:// and store.url is s3://"),
+        (wanted(here, kafka, "folder"), "only where log.url is kafka:// and store.url is s3://"),
+        (wanted(everywhere, kafka, bucket), "server.advertise must say"),
+    ] {
+        let error = error_of(&text);
+        assert!(error.contains("server.engine_per_partition: ") && error.contains(wrong), "{text:?}: {error}");
+    }
+}
+
+#[test]
 fn flags_override_the_file_and_are_blamed_by_name() {
     let mut document = Document::reference().unwrap();
     document.overlay("afferent.toml", "[server]\nlisten = \"127.0.0.1:1\"\n").unwrap();

@@ -73,9 +73,14 @@ struct Known {
     heard: Option<Heard>,
     /// What readers see while it does not answer.
     without: Option<Arc<ReadView>>,
+    /// When what it published was looked up for that.
+    refreshed: Option<Instant>,
     /// Where it is, and when that was looked up.
     at: Option<String>,
     looked: Option<Instant>,
+    /// Where it was last, and why it does not answer.
+    was_at: Option<String>,
+    why: String,
     /// Targets that the run of that number has.
     told: Option<(u64, Arc<Targets>)>,
 }
@@ -121,18 +126,35 @@ impl Slot {
             return Some(heard.view.clone());
         }
         if let (None, Some(heard)) = (&known.without, &known.heard) {
-            let view = self.without(known.at.as_deref(), &heard.view);
-            tracing::warn!(partition = self.partition, "a partition does not answer: readers are told what they lack");
+            let view = self.without(&known, &heard.view);
+            tracing::warn!(
+                partition = self.partition,
+                missing = view.status.missing.first(),
+                "a partition does not answer: readers are told what they lack"
+            );
             known.without = Some(view);
         }
         known.without.clone()
     }
 
+    /// It was asked, in vain.
+    fn does_not_answer(&self, why: &Error) {
+        let mut known = self.known();
+        known.was_at = known.at.take().or(known.was_at.take());
+        // What it was told may be lost with it.
+        (known.why, known.told) = (why.to_string(), None);
+        known.heard.iter_mut().for_each(|heard| heard.gone = true);
+    }
+
     /// The same without its rows in memory.
-    fn without(&self, at: Option<&str>, view: &ReadView) -> Arc<ReadView> {
+    fn without(&self, known: &Known, view: &ReadView) -> Arc<ReadView> {
         let (partition, epoch) = (self.partition, view.status.epoch);
-        let process = at.map_or("no process works it".to_owned(), |at| format!("the process at {at} does not answer"));
-        let missing = vec![format!("rows of partition {partition} that came after its epoch {epoch} are missing: {process}")];
+        let process = match known.at.as_ref().or(known.was_at.as_ref()) {
+            Some(at) => format!("the process at {at} does not answer"),
+            None => "no process that works it was found".to_owned(),
+        };
+        let why = Some(known.why.replace(char::is_control, " ")).filter(|why| !why.is_empty()).map_or(String::new(), |why| format!(" ({why})"));
+        let missing = vec![format!("rows of partition {partition} that were not published with its epoch {epoch} are missing: {process}{why}")];
         let status = Arc::new(Status { missing, ..Status::clone(&view.status) });
         Arc::new(ReadView { live: BTreeMap::new(), parts: None, status, ..view.clone() })
     }
@@ -178,11 +200,7 @@ impl Reached {
             let began = *began.get_or_insert_with(Instant::now);
             if let Err(error) = self.ask(slot).await {
                 tracing::debug!(partition = slot.partition, %error, "a partition does not answer");
-                {
-                    let mut known = slot.known();
-                    known.at = None;
-                    known.heard.iter_mut().for_each(|heard| heard.gone = true);
-                }
+                slot.does_not_answer(&error);
                 if began.elapsed() >= FIRST_WAIT
                     && let Err(error) = self.read_published(slot).await
                 {
@@ -217,9 +235,8 @@ impl Reached {
             let known = slot.known();
             (known.heard.as_ref().map(|heard| heard.parts.clone()), known.told.clone())
         };
-        // One that was started anew knows of nothing.
         let told = told.filter(|(run, _)| known.as_ref().is_some_and(|known| known.run == *run)).map(|(_, targets)| targets);
-        let targets = order.targets.clone();
+        let (targets, whole) = (order.targets.clone(), told.as_ref().is_none_or(|told| !Arc::ptr_eq(told, &order.targets)));
         let asked = Asked { order, known: known.clone(), told }.encode()?;
         let url = format!("{}{PARTITIONS_PATH}/{}", at.trim_end_matches('/'), slot.partition);
         let request = self.agent.post(&url).config().timeout_global(Some(ASK_WAIT)).build();
@@ -238,7 +255,8 @@ impl Reached {
         let answered = answered.await.map_err(|e| Error::internal(format!("asking a partition failed: {e}")))?;
         let bytes = answered.map_err(|why| Error::unavailable(format!("{url}: {why}")))?;
         let said = Arc::new(Parts::decode(&bytes, known.as_ref())?);
-        slot.known().told = Some((said.run, targets));
+        // One that was started anew in between has what was sent whole only.
+        slot.known().told = (whole || known.is_some_and(|known| known.run == said.run)).then(|| (said.run, targets));
         Ok(said)
     }
 
@@ -266,27 +284,28 @@ impl Reached {
         at.ok_or_else(|| Error::unavailable("nobody has worked it yet"))
     }
 
-    /// What a partition that was never heard of has published.
+    /// What a partition that does not answer has published: its process may work, and only not be reached.
     async fn read_published(&self, slot: &Slot) -> Result<()> {
-        let is_known = || {
-            let known = slot.known();
-            known.heard.is_some() || known.without.is_some()
-        };
-        if is_known() {
-            return Ok(());
+        {
+            let mut known = slot.known();
+            if known.refreshed.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+                return Ok(());
+            }
+            known.refreshed = Some(Instant::now());
         }
         let group = GroupName::of_metrics(slot.partition);
         let epoch = self.checkpoints.latest(&group).await?.map_or(0, |newest| newest.epoch.0);
         let own = self.tables.of(&group);
-        let mut view = ReadView::default();
+        let heard = slot.known().heard.as_ref().map(|heard| heard.view.clone());
+        let mut view = heard.as_deref().cloned().unwrap_or_default();
         for table in partition_tables() {
             let files = own.files(&table.name).await?;
             view.files.insert(table.name, files);
         }
-        view.status = Arc::new(Status { epoch, ..Status::default() });
-        if !is_known() {
-            let view = slot.without(None, &view);
-            slot.known().without = Some(view);
+        view.status = Arc::new(Status { epoch, ..Status::clone(&view.status) });
+        let mut known = slot.known();
+        if !known.heard.as_ref().is_some_and(Heard::answers) {
+            known.without = Some(slot.without(&known, &view));
         }
         Ok(())
     }

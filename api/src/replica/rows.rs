@@ -9,6 +9,7 @@ use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Bytes that are read of the rows of one table; the process that works gives no more.
 pub(super) const ROWS_BYTES_MAX: usize = 256 << 20;
@@ -29,14 +30,16 @@ pub(super) struct Lease {
     agent: ureq::Agent,
     url: String,
     read: u64,
+    /// Until the first rows come.
+    wait: Duration,
     over: Arc<Mutex<Vec<u64>>>,
     failed: AtomicBool,
     too_large: AtomicBool,
 }
 
 impl Lease {
-    pub(super) fn new(agent: ureq::Agent, url: String, read: u64, over: Arc<Mutex<Vec<u64>>>) -> Arc<Self> {
-        Arc::new(Self { agent, url, read, over, failed: AtomicBool::new(false), too_large: AtomicBool::new(false) })
+    pub(super) fn new(agent: ureq::Agent, url: String, read: u64, wait: Duration, over: Arc<Mutex<Vec<u64>>>) -> Arc<Self> {
+        Arc::new(Self { agent, url, read, wait, over, failed: AtomicBool::new(false), too_large: AtomicBool::new(false) })
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -54,14 +57,18 @@ impl Lease {
         };
         let asked = RowsAsked { read: self.read, table: table.clone(), filter: filter.clone() };
         let body = serde_json::to_vec(&asked).map_err(|e| failed(e.to_string()))?;
-        let request = self.agent.post(&self.url).config().timeout_global(Some(ROWS_WAIT)).build().header("content-type", "application/json");
+        let request = self.agent.post(&self.url).config().timeout_global(Some(ROWS_WAIT)).timeout_recv_response(Some(self.wait)).build();
+        let request = request.header("content-type", "application/json");
         let mut answer = request.send(body.as_slice()).map_err(|e| failed(e.to_string()))?;
         match answer.status().as_u16() {
             200 => {}
             204 => return Ok(vec![]),
             413 => {
                 self.too_large.store(true, Ordering::Release);
-                return Err(failed("they are too many".to_owned()));
+                let limit = ROWS_BYTES_MAX >> 20;
+                return Err(Error::invalid(format!(
+                    "more than {limit} MiB of {table} are in the memory of another process: narrow the statement by metric or time"
+                )));
             }
             status => return Err(failed(format!("HTTP {status}"))),
         }

@@ -2,12 +2,13 @@
 //! another one.
 
 use super::work::keep;
+use crate::config::{Config, StorePlace};
 use crate::partitions::{Host, Hosted};
 use afferent_engine::checkpoint::{CheckpointStore, GroupName};
 use afferent_engine::clock::Clock;
 use afferent_engine::config::EngineConfig;
 use afferent_engine::control::control;
-use afferent_engine::error::{ErrorKind, Result};
+use afferent_engine::error::{Error, ErrorKind, Result};
 use afferent_engine::intake::intake;
 use afferent_engine::live::Live;
 use afferent_engine::log::{Decoder, LogName, LogReader, Topic};
@@ -15,6 +16,7 @@ use afferent_engine::parts::OrderBook;
 use afferent_engine::query::{Compiler, Inventory};
 use afferent_engine::supervisor::{self, EngineParts, Share};
 use afferent_engine::table::History;
+use afferent_storage::checkpoint::ObjectCheckpoints;
 use afferent_storage::config::MaintainConfig;
 use afferent_storage::log::kafka::group::Membership;
 use afferent_storage::maintain::Maintainer;
@@ -45,6 +47,27 @@ pub(super) struct Ground {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) cancel: CancellationToken,
     pub(super) halt: CancellationToken,
+}
+
+/// A bucket's log is worked by one engine, or by one for each of its partitions, as it was begun: another one would count the same records again.
+pub(super) async fn check_engines(config: &Config, opened: &super::Opened) -> Result<()> {
+    let (StorePlace::Bucket(_), store) = (&config.store, &opened.store) else { return Ok(()) };
+    let (whole, each) = ("one engine for the whole log", format!("an engine for each of {} partitions", opened.log.spread().partitions));
+    let ours = if config.server.engine_per_partition { each.as_str() } else { whole };
+    let mut begun = String::new();
+    if config.server.engine_per_partition {
+        // Begun before that was written down.
+        let first = ObjectCheckpoints::new(store.clone()).latest(&GroupName::of_partition(0)).await?;
+        begun = first.map(|_| whole.to_owned()).unwrap_or_default();
+    }
+    if begun.is_empty() {
+        begun = store.engines(ours).await?;
+    }
+    if begun == ours {
+        return Ok(());
+    }
+    let how = "server.engine_per_partition and the partitions of the log have to stay as they were, or store.url has to name another place";
+    Err(Error::invalid(format!("the store at {} was begun with {begun}, and this process has {ours}: {how}", store.shown())))
 }
 
 /// Why an engine ended.
@@ -140,6 +163,8 @@ impl Ground {
             }
             () = &mut kept => Ok(Ended::Stopped),
         };
+        // Its upkeep, too.
+        halt.cancel();
         outcome
     }
 }

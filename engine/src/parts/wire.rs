@@ -10,6 +10,7 @@ use crate::state::{decode_batches, encode_batches};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// What the owner of the views asks of a partition: its order, and what it has of the partition's words already.
@@ -74,6 +75,15 @@ fn targets(text: Option<TargetsText>, known: Option<&Arc<Targets>>) -> Option<Ar
     }
 }
 
+/// Tells targets from other ones.
+fn mark(targets: &Targets) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for ((job, instance), target) in targets {
+        (job, instance, target.first, target.second).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
 /// The section with everything but states, which stand under the tables of their views.
 const SAID: &str = "";
 
@@ -90,7 +100,7 @@ impl Asked {
         let known = self.known.as_ref().map(|parts| Known { run: parts.run, version: parts.newest_version(), targets: parts.targets_version });
         let same = self.told.as_ref().is_some_and(|told| Arc::ptr_eq(told, &self.order.targets));
         let targets = (!same).then(|| text(&self.order.targets));
-        let json = serde_json::to_vec(&(self.order.as_ref(), targets, known.unwrap_or_default()));
+        let json = serde_json::to_vec(&(self.order.as_ref(), targets, mark(&self.order.targets), known.unwrap_or_default()));
         Ok(json.map_err(|e| Error::caused(ErrorKind::Internal, "an order", e))?.into())
     }
 }
@@ -101,8 +111,14 @@ impl Question {
     /// # Errors
     /// `Unavailable` where it is of another version.
     pub fn decode(bytes: &[u8], before: Option<&Arc<Order>>) -> Result<Self> {
-        let (order, told, known): (Order, Option<TargetsText>, Known) = serde_json::from_slice(bytes).map_err(|_| unreadable("an order"))?;
-        let targets = targets(told, before.map(|before| &before.targets)).unwrap_or_default();
+        let (order, told, marked, known): (Order, Option<TargetsText>, u64, Known) =
+            serde_json::from_slice(bytes).map_err(|_| unreadable("an order"))?;
+        // One that was started anew has no order yet, and must not take one without its targets.
+        let targets = targets(told, before.map(|before| &before.targets))
+            .ok_or_else(|| Error::unavailable("an order came without the targets that go with it"))?;
+        if mark(&targets) != marked {
+            return Err(Error::unavailable("an order came for other targets than were told last"));
+        }
         let order = Order { targets, ..order };
         // Who takes orders asks whether it is the same one by its place.
         let order = before.filter(|before| ***before == order).cloned().unwrap_or_else(|| Arc::new(order));

@@ -241,11 +241,10 @@ impl Pipeline {
         for file in stored.files.get(&table.name).into_iter().flat_map(|f| &f.files) {
             *days.entry(&file.date).or_default() += file.row_count;
         }
-        let first = days.keys().next().and_then(|date| chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").ok());
-        let first = first.map(|date| date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis());
+        let first = days.keys().next().and_then(|date| day_start(date));
         let in_memory = if table.name.as_str() == schema::ROLLUP_1M {
             let rows = self.in_flight.iter().flat_map(|f| &f.rollup).chain(&self.rollup).flat_map(|rows| rows.iter());
-            rows.map(|row| row.cell.start).chain(stored.partitions.as_ref().and_then(|view| earliest_pane(view, first))).min()
+            rows.map(|row| row.cell.start).chain(stored.earliest_pane).min()
         } else {
             self.views.earliest(&table.name).into_iter().chain(self.in_flight.iter().filter_map(|f| f.earliest(&table.name))).min()
         };
@@ -426,12 +425,22 @@ impl Pipeline {
     }
 }
 
-/// Start of the earliest pane row in the memory of partitions, if that is before what their files have.
-fn earliest_pane(partitions: &ReadView, files_from: Option<i64>) -> Option<i64> {
-    let rows = partitions.live.get(&TableName::new(schema::ROLLUP_1M))?;
-    let earlier = LiveFilter { metric: None, micros: files_from.map(|from| i64::MIN..from.saturating_mul(1000)) };
-    // What cannot be read now is asked for again with the next step.
-    rows.scan(&earlier).ok()?.iter().flat_map(window_starts).min()
+fn day_start(date: &str) -> Option<i64> {
+    let date = chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").ok()?;
+    Some(date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis())
+}
+
+/// Start of the earliest pane row in the memory of partitions, if that is before what their files have. Blocks while they are asked.
+///
+/// # Errors
+/// `Unavailable` where one of them does not give its rows: there may be some, so no step is to be chosen.
+pub(crate) fn earliest_pane(partitions: &ReadView) -> Result<Option<i64>> {
+    let table = TableName::new(schema::ROLLUP_1M);
+    let Some(rows) = partitions.live.get(&table) else { return Ok(None) };
+    let dates = partitions.files.get(&table).into_iter().flat_map(|files| &files.files).map(|file| file.date.as_str());
+    let first = dates.min().and_then(day_start);
+    let earlier = LiveFilter { metric: None, micros: first.map(|from| i64::MIN..from.saturating_mul(1000)) };
+    Ok(rows.scan(&earlier)?.iter().flat_map(window_starts).min())
 }
 
 /// What is stored when a step is chosen.
@@ -440,6 +449,8 @@ pub(crate) struct Stored {
     pub(crate) files: Files,
     /// Whose memory has the rest, of a stream whose panes lie in partitions.
     pub(crate) partitions: Option<Arc<ReadView>>,
+    /// See [`earliest_pane`].
+    pub(crate) earliest_pane: Option<i64>,
     pub(crate) runtime: Handle,
 }
 

@@ -1,8 +1,8 @@
 //! An engine among others of the same stream: orders are taken, reports are taken, each tick. Who carries them never holds up a tick.
 
 use super::{Engine, Share};
-use crate::error::Result;
-use crate::pipeline::Stored;
+use crate::error::{Error, Result};
+use crate::pipeline::{Stored, earliest_pane};
 use crate::schema;
 
 impl Engine {
@@ -46,10 +46,19 @@ impl Engine {
                 }
             },
         };
+        let asked = partitions.clone();
+        let earliest = self.writing.spawn_blocking(move || asked.map_or(Ok(None), |view| earliest_pane(&view))).await;
+        let earliest_pane = match earliest.map_err(|e| Error::internal(e.to_string())).flatten() {
+            Ok(earliest) => earliest,
+            Err(error) => {
+                tracing::debug!(%error, "what partitions have in memory cannot be read; it is tried again");
+                return None;
+            }
+        };
         let mut files = self.live.view().files.clone();
         for (table, theirs) in partitions.iter().flat_map(|view| &view.files).filter(|(table, _)| schema::of_partitions(table)) {
             files.insert(table.clone(), theirs.clone());
         }
-        Some(Stored { history: self.history.clone(), files, partitions, runtime: self.writing.clone() })
+        Some(Stored { history: self.history.clone(), files, partitions, earliest_pane, runtime: self.writing.clone() })
     }
 }

@@ -147,6 +147,8 @@ async fn list(place: &Place<'_>) -> Result<BTreeMap<TableName, Folder>, StorageE
                 continue;
             }
             found.entry(table).or_default().files.push(Listed { path: object.location, written_ms });
+        } else if !owner.drops_tables() {
+            continue;
         } else if object.location == layout::dropped_mark(&table) {
             found.entry(table).or_default().dropped_ms = Some(written_ms);
         } else if object.location == layout::purging_mark(&table) {

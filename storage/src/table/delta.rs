@@ -19,6 +19,7 @@ use deltalake_core::{DeltaResult, DeltaTable};
 use object_store::ObjectStore;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use tokio::time::Instant;
 use url::Url;
 
 mod commit;
@@ -154,6 +155,11 @@ impl DeltaTables {
         tables.iter().flat_map(|(name, table)| table.held().into_iter().map(|files| (name.clone(), files))).collect()
     }
 
+    /// Every published file of a table, whoever wrote it.
+    pub(crate) async fn all_files(&self, table: &TableName) -> Result<Arc<TableFiles>, StorageError> {
+        Ok(self.existing(table).await?.map(|table| table.published()).unwrap_or_default())
+    }
+
     /// Takes files out of a table, and their rows with them, in one commit.
     ///
     /// # Errors
@@ -207,10 +213,12 @@ impl DeltaTables {
         }
         let Some(table) = self.known(name) else { return Ok(()) };
         let mut log = table.log.lock().await;
-        if log.catch_up().await? {
+        let read = log.catch_up().await;
+        // Whoever went before may have been cut off between reading and showing.
+        if log.files().version != table.published().version {
             table.set_published(log.files());
         }
-        Ok(())
+        read
     }
 
     /// The table with its log loaded; none if it was never made.
@@ -226,17 +234,18 @@ impl DeltaTables {
         if !exists {
             return Ok(None);
         }
-        let mut opened = DeltaTable::new(store.clone());
+        let (mut opened, began) = (DeltaTable::new(store.clone()), Instant::now());
         opened.load().await.map_err(|source| delta(name, "read its log", source))?;
-        Ok(Some(self.remember(name, &opened)?))
+        Ok(Some(self.remember(name, &opened, began)?))
     }
 
     fn known(&self, name: &TableName) -> Option<Arc<Table>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    fn remember(&self, name: &TableName, opened: &DeltaTable) -> Result<Arc<Table>, StorageError> {
-        let log = TableLog::of(name, opened)?;
+    /// `began`: when reading it began.
+    fn remember(&self, name: &TableName, opened: &DeltaTable, began: Instant) -> Result<Arc<Table>, StorageError> {
+        let log = TableLog::of(name, opened, began)?;
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if tables.len() >= TABLES_MAX && !tables.contains_key(name) {
             return Err(StorageError::BadRows { table: name.to_string(), reason: format!("the store has {TABLES_MAX} tables, no more are made") });

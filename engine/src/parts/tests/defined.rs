@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::{Define, Origin};
-use crate::pipeline::Stored;
+use crate::pipeline::{Stored, earliest_pane};
 use crate::query::{Fold, FoldProgram};
 use crate::recompute;
 use crate::sim::MemoryTables;
@@ -59,7 +59,8 @@ impl Compiler for FourViews {
 fn work(pipeline: &mut Pipeline, partitions: Option<Arc<ReadView>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let history = Arc::new(MemoryTables::default());
-    let stored = Stored { history, files: BTreeMap::new(), partitions, runtime: runtime.handle().clone() };
+    let earliest = partitions.as_ref().and_then(|view| earliest_pane(view).unwrap());
+    let stored = Stored { history, files: BTreeMap::new(), partitions, earliest_pane: earliest, runtime: runtime.handle().clone() };
     while let Some(job) = pipeline.next_job(WallTime(0), &stored) {
         let outcome = recompute::run(&job.lake, &job.step).unwrap();
         pipeline.take_outcome(job.purpose, outcome, WallTime(0)).unwrap();

@@ -19,6 +19,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use std::sync::{Arc, PoisonError};
+use tokio::time::Instant;
 
 impl DeltaTables {
     /// Makes the table or gives the one that is there these columns.
@@ -52,6 +53,7 @@ impl DeltaTables {
     }
 
     async fn create(&self, def: &TableDef, fields: Vec<StructField>) -> Result<Arc<Table>, StorageError> {
+        let began = Instant::now();
         let created = DeltaTable::new(self.log_store(&def.name)?)
             .create()
             .with_save_mode(SaveMode::Ignore)
@@ -61,7 +63,7 @@ impl DeltaTables {
             .with_configuration(tombstones_kept().into_iter().map(|(key, value)| (key, Some(value))))
             .await;
         match created {
-            Ok(opened) => self.remember(&def.name, &opened),
+            Ok(opened) => self.remember(&def.name, &opened, began),
             // Another process may have made it just now.
             Err(source) => self.existing(&def.name).await?.ok_or_else(|| delta(&def.name, "create it", source)),
         }

@@ -76,12 +76,12 @@ pub(super) struct TableLog {
 
 impl TableLog {
     /// Takes over what was read of a log.
-    pub(super) fn of(name: &TableName, opened: &DeltaTable) -> Result<Self, StorageError> {
+    pub(super) fn of(name: &TableName, opened: &DeltaTable, newest_at: Instant) -> Result<Self, StorageError> {
         let read = opened.snapshot().map_err(|source| delta(name, "read its log", source))?.clone();
         let state = state_of(name, &read)?;
         // How long ago the last fold was is not known after a start, so a long log is folded at the first occasion.
         let commits_since_fold = u64::try_from(state.files.version).unwrap_or_default();
-        Ok(Self { name: name.clone(), store: opened.log_store(), state, read: Some(read), commits_since_fold, newest_at: Instant::now() })
+        Ok(Self { name: name.clone(), store: opened.log_store(), state, read: Some(read), commits_since_fold, newest_at })
     }
 
     pub(super) fn files(&self) -> Arc<TableFiles> {
@@ -176,6 +176,7 @@ impl TableLog {
             let metadata = metadata.add_config_key(key.to_owned(), value.to_owned()).map_err(|e| failed(&self.name, e.into()))?;
             let version = self.state.files.version + 1;
             match self.append(version, vec![Action::Metadata(metadata.clone())], None, operation).await {
+                Ok(()) if self.newest_at.elapsed() > STATE_AGE_MAX => self.reload().await?,
                 Ok(()) => {
                     tracing::info!(table = %self.name, version, "the table's columns were changed to those of this version");
                     self.state.files = Arc::new(TableFiles { version, files: self.state.files.files.clone() });
@@ -222,17 +223,15 @@ impl TableLog {
         Ok(())
     }
 
-    /// Reads the log if it has an entry after the newest one known; true where it had.
-    pub(super) async fn catch_up(&mut self) -> Result<bool, StorageError> {
+    /// Reads the log if it has an entry after the newest one known.
+    pub(super) async fn catch_up(&mut self) -> Result<(), StorageError> {
+        if self.newest_at.elapsed() > STATE_AGE_MAX {
+            return self.reload().await;
+        }
         let next = u64::try_from(self.state.files.version + 1).unwrap_or_default();
         match self.store.object_store(None).head(&commit_uri_from_version(Some(next))).await {
-            Ok(_) => self.advance().await.map(|()| true),
-            Err(object_store::Error::NotFound { .. }) if self.newest_at.elapsed() <= STATE_AGE_MAX => Ok(false),
-            Err(object_store::Error::NotFound { .. }) => {
-                let known = self.state.files.version;
-                self.reload().await?;
-                Ok(self.state.files.version != known)
-            }
+            Ok(_) => self.advance().await,
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(source) => Err(delta(&self.name, "look for new entries", DeltaTableError::ObjectStore { source })),
         }
     }
@@ -245,7 +244,14 @@ impl TableLog {
         loop {
             let began = Instant::now();
             let version = u64::try_from(next.version + 1).unwrap_or_default();
+            // Entries may have been removed since the one before was read: that there is none says nothing then.
+            if self.newest_at.elapsed() > STATE_AGE_MAX {
+                return self.reload().await;
+            }
             let Some(entry) = self.store.read_commit_entry(version).await.map_err(|source| failed(&self.name, source))? else {
+                if self.newest_at.elapsed() > STATE_AGE_MAX {
+                    return self.reload().await;
+                }
                 // What was read of transactions before is older than this.
                 self.read = None;
                 self.state.files = Arc::new(next);
