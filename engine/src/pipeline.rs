@@ -57,6 +57,8 @@ pub struct Pipeline {
     pub(crate) views: Views,
     /// The next record of each log.
     pub(crate) next: BTreeMap<LogName, Position>,
+    /// The same as of the last tick: what readers see has every record before it.
+    shown: BTreeMap<LogName, Position>,
     /// Order of the next event.
     pub(crate) sequence: i64,
     /// Newest event time taken, capped by the future guard of its record.
@@ -122,6 +124,7 @@ impl Pipeline {
             events: SeenEvents::default(),
             views: Views::new(views)?,
             next: BTreeMap::new(),
+            shown: BTreeMap::new(),
             sequence: 0,
             as_of: None,
             newest_received: WallTime::default(),
@@ -329,6 +332,7 @@ impl Pipeline {
     /// Computes what is not final anew and seals what came, so that [`Self::show`] shows it.
     pub(crate) fn tick(&mut self, now: WallTime) {
         self.feed_views(now);
+        self.shown.clone_from(&self.next);
         let dirty = self.panes.take_dirty();
         let at = self.instants(now);
         if let Side::Partition(emitter) = &mut self.side {

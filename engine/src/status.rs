@@ -115,7 +115,7 @@ impl SourceStatus {
 /// One log.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct LogStatus {
-    /// The next record the engine will take.
+    /// Every record before this is in what readers see.
     pub next: Position,
     /// Where a replay would start: the last checkpoint's position.
     pub checkpointed: Position,

@@ -405,3 +405,23 @@ fn what_is_past_its_retention_is_not_computed_again() {
         "days 18 to 20 are kept, but for the day that may end meanwhile"
     );
 }
+
+#[test]
+fn what_is_told_of_a_log_is_what_readers_see() {
+    let log = LogName::first(Topic::Metrics);
+    let mut pipeline = Pipeline::new(EngineConfig::default(), vec![], Arc::new(LabelInventory)).expect("valid");
+    let shown = |pipeline: &mut Pipeline| {
+        let mut view = crate::live::ReadView::default();
+        pipeline.show(&mut view);
+        let rows: usize =
+            view.live[&TableName::new(schema::ROLLUP_1M)].scan(&LiveFilter::default()).expect("rows").iter().map(|b| b.num_rows()).sum();
+        let status = pipeline.status(WallTime(0), true, 0, &BTreeMap::new());
+        (status.logs[&log.to_string()].next, rows)
+    };
+    let record = record(&[(0, 1_000, 1.0f64.to_bits())], 1_000);
+    pipeline.apply(log, Position(0), &record, JsonBodies.decode(&record).expect("decodes"));
+    // A checkpoint that is published, or a step that ended, shows what the last tick computed.
+    assert_eq!(shown(&mut pipeline), (Position(0), 0));
+    pipeline.tick(WallTime(0));
+    assert_eq!(shown(&mut pipeline), (Position(1), 1));
+}

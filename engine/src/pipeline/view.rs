@@ -149,8 +149,9 @@ impl Pipeline {
             source.active = self.watermark.is_active(clock);
             source.event_time_max = source.event_time_max.max(Some(clock.event_time_max));
         }
-        let log = |(name, next): (&crate::log::LogName, &crate::log::Position)| {
-            (name.to_string(), LogStatus { next: *next, checkpointed: checkpointed.get(name).copied().unwrap_or_default() })
+        let log = |name: &crate::log::LogName| {
+            let checkpointed = checkpointed.get(name).copied().unwrap_or_default();
+            (name.to_string(), LogStatus { next: self.shown.get(name).copied().unwrap_or(checkpointed), checkpointed })
         };
         Status {
             recovered,
@@ -158,7 +159,7 @@ impl Pipeline {
             final_before: self.panes.frontier(),
             as_of: self.instants(now).as_of,
             sources,
-            logs: self.next.iter().map(log).collect(),
+            logs: self.next.keys().map(log).collect(),
             views: self.views.status(self.instants(now)),
             series_count: self.registry.len(),
             buffered_rows: self.buffered_rows(),

@@ -222,6 +222,10 @@ impl Team {
     async fn settled(&self) -> bool {
         let partitions: Vec<Arc<ReadView>> = self.places.iter().skip(1).map(|p| p.process.live.view()).collect();
         for (partition, view) in (0..).zip(&partitions) {
+            // One that has not been told of the view says nothing of it.
+            if !view.parts.as_ref().is_some_and(|parts| parts.views.contains_key(&TableName::new("counts"))) {
+                return false;
+            }
             let log = LogName { topic: Topic::Metrics, partition };
             let end = crate::log::LogReader::bounds(self.world.log.as_ref(), log).await.map(|(_, end)| end).unwrap_or_default();
             if view.status.logs.get(&log.to_string()).is_none_or(|l| l.next < end) {
