@@ -230,6 +230,7 @@ async fn commit(checkpoints: Arc<ObjectCheckpoints>, state: Bytes, partition: us
         epoch: Epoch(epoch),
         writer: writer.to_owned(),
         created_at: WallTime(START_US / 1000),
+        log: None,
         positions: BTreeMap::new(),
         tables: BTreeMap::new(),
         states: vec![file],

@@ -3,19 +3,20 @@
 pub mod backfill;
 pub mod check_config;
 pub mod import;
+pub mod move_log;
 pub mod progress;
 pub mod remote;
 pub mod serve;
 pub mod sql;
 
-use crate::config::ConfigError;
+use crate::config::{self, ConfigError, Document};
 use crate::import::Format;
 use afferent_engine::error::{Error, ErrorKind};
 use afferent_engine::query::STACK_BYTES;
 use afferent_storage::steps::Steps;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const ABOUT: &str = "Takes metrics (Prometheus remote write) and events (webhooks), computes SLOs, anomalies, cost and autonomy continuously by SQL, \
@@ -80,6 +81,11 @@ pub enum Command {
     /// OpenMetrics text (also what `promtool tsdb dump-openmetrics` prints of a Prometheus data folder), Parquet and CSV. The same file twice counts once,
     /// so an import that broke off is simply done again. Exit codes: 0 done, 1 broken off or samples refused, 2 a file that cannot be read.
     Import(ImportArgs),
+    /// Let a store go on with another log, which is empty: from embedded to Kafka, to another cluster or prefix
+    ///
+    /// Stop all processes gracefully before. Tables, views and state stay; that everything of the log before is in the store is checked. Nothing else may
+    /// use the store or either log meanwhile. It can be broken off and done again.
+    MoveLog(MoveLogArgs),
 }
 
 /// Which configuration file.
@@ -111,6 +117,33 @@ pub struct ServeArgs {
     /// What this process does where several share a log and a bucket: of intake, work, query [default: all three]
     #[arg(long, value_name = "ROLES")]
     pub roles: Option<String>,
+}
+
+/// Flags of `move-log`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(group = clap::ArgGroup::new("before").required(true).multiple(true).args(["from", "from_config", "old_log_is_lost"]))]
+pub struct MoveLogArgs {
+    /// The configuration from now on, below the flags.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Data folder [default: ./afferent-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// The log from now on, empty: embedded, or kafka://HOST:PORT,... [default: as configured]
+    #[arg(long, value_name = "LOG")]
+    pub log: Option<String>,
+    /// The store: a folder, or s3://BUCKET/PREFIX [default: as configured]
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+    /// The log before, with the settings of the configuration: embedded, or kafka://HOST:PORT,...
+    #[arg(long, value_name = "LOG")]
+    pub from: Option<String>,
+    /// The configuration before, for the settings of its log
+    #[arg(long, value_name = "FILE")]
+    pub from_config: Option<PathBuf>,
+    /// The log before cannot be read any more: what no checkpoint holds is lost with it
+    #[arg(long, conflicts_with_all = ["from", "from_config"])]
+    pub old_log_is_lost: bool,
 }
 
 /// Which server, and as whom.
@@ -205,6 +238,18 @@ impl CommandLine {
     }
 }
 
+/// The configuration file, if there is one, and above it the flags that were given: key, flag, value.
+fn configured(file: Option<&Path>, flags: &[(&'static str, &'static str, &Option<String>)]) -> Result<Document, ConfigError> {
+    let mut document = Document::reference()?;
+    config::read(&mut document, file)?;
+    for (key, flag, value) in flags {
+        if let Some(value) = value {
+            document.set(key, flag, value.as_str());
+        }
+    }
+    Ok(document)
+}
+
 /// How long the end waits for threads that still compute after everything was closed.
 const THREADS_WAIT: Duration = Duration::from_secs(2);
 
@@ -230,6 +275,7 @@ pub fn main_watched(line: CommandLine, steps: Steps) -> Exit {
         Command::Sql(args) => sql::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::MoveLog(args) => move_log::run(&args),
     };
     result.unwrap_or_else(|error| {
         let text = explain(&error);

@@ -1,9 +1,11 @@
 //! Puts the parts together: log, store, tables, dimensions, views, engine, upkeep, HTTP. Starts them inside out and stops them outside in.
 
 mod log;
+mod moved;
 mod partitions;
 mod work;
 
+pub(crate) use moved::move_log;
 pub(crate) use work::address_of;
 
 use crate::config::{Config, LogConfig, StorePlace};
@@ -117,7 +119,7 @@ pub async fn start_watched(config: Config, steps: Steps) -> Result<Server> {
     let listener = listener.map_err(|e| Error::caused(ErrorKind::Unavailable, format!("cannot listen on {listen}"), e))?;
     let address = listener.local_addr().map_err(|e| Error::caused(ErrorKind::Unavailable, "the listening address is not known", e))?;
     let opened = open(config.clone(), steps).await?;
-    partitions::check_engines(&config, &opened).await?;
+    partitions::check_engines(&config, &opened.log, &opened.store).await?;
     let key = key(&config, &opened.store).await?;
     assemble(Assembly { config, clock, metrics, listener, address, key }, opened)
 }
@@ -143,12 +145,16 @@ async fn open(config: Arc<Config>, steps: Steps) -> Result<Opened> {
     })
     .await?;
     let log = Log::open(&config.log, steps.clone()).await?;
-    let store = match config.store.clone() {
+    let store = open_store(&config.store, steps).await?;
+    Ok(Opened { log, store, dimensions, views })
+}
+
+async fn open_store(place: &StorePlace, steps: Steps) -> Result<Store> {
+    let store = match place.clone() {
         StorePlace::Folder(folder) => on_thread(move || object_store::open(&folder.to_string_lossy())).await?,
         StorePlace::Bucket(bucket) => bucket.open_waiting().await?,
     };
-    let store = store.owned()?.watched(steps);
-    Ok(Opened { log, store, dimensions, views })
+    Ok(store.owned()?.watched(steps))
 }
 
 async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

@@ -80,6 +80,9 @@ pub struct Checkpoint {
     pub writer: String,
     /// When, by the writer's clock.
     pub created_at: WallTime,
+    /// What holds the records that the positions count, see [`crate::log::LogReader::identity`]; `None` where that was not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// Per log (`metrics/0`): the position from which a replay starts.
     pub positions: BTreeMap<String, Position>,
     /// Files to publish per table.

@@ -107,6 +107,7 @@ impl Chain {
             epoch,
             writer: self.writer.clone(),
             created_at: self.clock.now(),
+            log: self.log.identity(),
             positions: cut.positions.iter().map(|(log, at)| (log.to_string(), *at)).collect(),
             tables,
             states,
@@ -154,13 +155,7 @@ impl Chain {
     /// # Errors
     /// `Corrupt` where a part cannot be read; `Invalid` where a newer program wrote it.
     pub async fn recover(&self) -> Result<Option<(Checkpoint, BTreeMap<String, Bytes>)>> {
-        let Some(checkpoint) = self.checkpoints.latest(&self.group).await? else { return Ok(None) };
-        if checkpoint.version > CHECKPOINT_VERSION {
-            let found = checkpoint.version;
-            return Err(Error::invalid(format!(
-                "the checkpoint has version {found}; this program reads up to {CHECKPOINT_VERSION}: use a newer one"
-            )));
-        }
+        let Some(checkpoint) = self.newest().await? else { return Ok(None) };
         self.check_log(&checkpoint).await?;
         let mut parts = BTreeMap::new();
         for file in &checkpoint.states {
@@ -174,8 +169,57 @@ impl Chain {
         Ok(Some((checkpoint, parts)))
     }
 
+    /// The newest checkpoint, if this program can read it.
+    ///
+    /// # Errors
+    /// `Invalid` where a newer program wrote it; `Unavailable`, `Corrupt`.
+    pub async fn newest(&self) -> Result<Option<Checkpoint>> {
+        let newest = self.checkpoints.latest(&self.group).await?;
+        if let Some(found) = newest.as_ref().map(|c| c.version).filter(|version| *version > CHECKPOINT_VERSION) {
+            return Err(Error::invalid(format!(
+                "the checkpoint has version {found}; this program reads up to {CHECKPOINT_VERSION}: use a newer one"
+            )));
+        }
+        Ok(newest)
+    }
+
+    /// Lets the chain go on in this log from `positions` on, where everything of the log before is in `newest`: one more checkpoint with its state, which
+    /// publishes nothing. Nobody else may write the chain meanwhile.
+    ///
+    /// # Errors
+    /// `Conflict` where somebody did; `Unavailable`: again is right.
+    pub async fn begin_log(&self, newest: &Checkpoint, positions: BTreeMap<LogName, Position>) -> Result<Checkpoint> {
+        // What is committed and not published would be passed by.
+        self.publish(newest).await?;
+        let checkpoint = Checkpoint {
+            version: CHECKPOINT_VERSION,
+            group: self.group.clone(),
+            epoch: newest.epoch.next(),
+            writer: self.writer.clone(),
+            created_at: self.clock.now(),
+            log: self.log.identity(),
+            positions: positions.into_iter().map(|(log, at)| (log.to_string(), at)).collect(),
+            tables: BTreeMap::new(),
+            states: newest.states.clone(),
+        };
+        self.checkpoints.commit(&checkpoint).await?;
+        Ok(checkpoint)
+    }
+
     /// Positions of another log mean nothing in this one.
     async fn check_log(&self, checkpoint: &Checkpoint) -> Result<()> {
+        if let (Some(theirs), Some(ours)) = (&checkpoint.log, self.log.identity())
+            && *theirs != ours
+        {
+            let (group, epoch, other) = (&self.group, checkpoint.epoch, &checkpoint.writer);
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "{group}: epoch {epoch} by {other} goes on in {theirs}, and this is {ours}: the store belongs to another log; start with that one, \
+                     with an empty store, or let the store go on with this log (`afferent move-log --help`)"
+                ),
+            ));
+        }
         for (log, at) in Self::positions(checkpoint) {
             let (first, next) = self.log.bounds(log).await?;
             let (group, epoch, other) = (&self.group, checkpoint.epoch, &checkpoint.writer);
@@ -194,7 +238,7 @@ impl Chain {
                     ErrorKind::Conflict,
                     format!(
                         "{group}: epoch {epoch} by {other} stands at record {} of {log}, but the log here ends at {}: the store belongs to \
-                         another log; start with the data folder of that process, or with an empty store",
+                         another log; start with that one, with an empty store, or let the store go on with this log (`afferent move-log --help`)",
                         at.0, next.0
                     ),
                 ));
@@ -241,4 +285,5 @@ pub(crate) fn unpack(bytes: &Bytes) -> Option<BTreeMap<String, Bytes>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

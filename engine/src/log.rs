@@ -221,4 +221,10 @@ pub trait LogReader: Send + Sync + 'static {
     /// # Errors
     /// `Unavailable` when files cannot be removed; trying again later is right.
     async fn trim(&self, log: LogName, before: Position) -> Result<()>;
+
+    /// Names what holds the records, in words that stay the same for as long as it does: positions mean nothing in another one. `None` where that cannot
+    /// be told.
+    fn identity(&self) -> Option<String> {
+        None
+    }
 }

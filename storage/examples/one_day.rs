@@ -95,6 +95,7 @@ impl Day {
             epoch: Epoch(number),
             writer: "one_day".to_owned(),
             created_at: self.clock.now(),
+            log: None,
             positions: BTreeMap::new(),
             tables,
             states: vec![state],

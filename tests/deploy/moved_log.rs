@@ -1,13 +1,16 @@
-//! The way of deploy/README.md from one log to another without losing the store's state: one checkpoint, made by hand, that begins at the new log.
+//! From one log to another without losing the store's state, with `afferent move-log`: everything goes on, and what would lose or double something is refused.
 
+use crate::group::{brokers_and_store, settings};
 use crate::program;
 use afferent_tests::door::Door;
+use afferent_tests::minio::{ACCESS_KEY_ID, BUCKET, Minio, SECRET_ACCESS_KEY};
 use afferent_tests::rows;
 use afferent_tests::server::{Server, wait_for};
 use afferent_tests::wire;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// 2026-03-31T00:00:00Z.
@@ -28,29 +31,119 @@ const VIEW: &str = "CREATE MATERIALIZED VIEW growth AS SELECT label(labels, 'job
 const REFUSED_WAIT: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_store_goes_on_with_an_empty_log_after_the_step_of_the_manual() {
+fn a_store_goes_on_with_an_empty_log_and_with_no_other() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(program(), folder.path(), "").unwrap();
+    let mut server = begun(folder.path(), "");
+    // What no checkpoint holds is in the old log only.
+    send(&server.door(), MOVED_MS - STEP_MS, MOVED_MS);
+    server.kill().unwrap();
+    let (log, before) = (server.data().join("log"), folder.path().join("before"));
+    fs::create_dir(&before).unwrap();
+    fs::rename(&log, before.join("log")).unwrap();
+    let from = config(&before, &format!("[data]\ndir = {:?}\n", before.display().to_string()));
+    refused(&server, &from, "that the store does not have: start afferent with it once more");
+    fs::remove_dir_all(&log).unwrap();
+    fs::rename(before.join("log"), &log).unwrap();
+    server.restart().unwrap();
+    assert!(server.stop().unwrap().success());
+    fs::rename(&log, before.join("log")).unwrap();
+
+    // Not without being told, whether the other log is shorter or longer.
+    is_another_log(&mut server);
+    fs::remove_dir_all(&log).unwrap();
+    let strange = folder.path().join("strange");
+    let mut other = begun(&strange, "");
+    (0..3).for_each(|_| send(&other.door(), START_MS, MOVED_MS));
+    assert!(other.stop().unwrap().success());
+    fs::rename(other.data().join("log"), &log).unwrap();
+    is_another_log(&mut server);
+    refused(&server, &from, "a store goes on with an empty log only");
+    fs::rename(&log, other.data().join("log")).unwrap();
+    let wrong = config(&strange, &format!("[data]\ndir = {:?}\n", other.data().display().to_string()));
+    refused(&server, &wrong, "and the log given as the one before is the embedded log");
+
+    moved(&server, &from, "goes on with the embedded log");
+    moved(&server, &from, "already");
+    server.restart().unwrap();
+    refused(&server, &from, "in use");
+    goes_on(&mut server);
+
+    // Without the log, everything that a checkpoint holds is there.
+    assert!(server.stop().unwrap().success());
+    fs::remove_dir_all(&log).unwrap();
+    is_another_log(&mut server);
+    let config = server.write_config().unwrap();
+    let mut command = Command::new(program());
+    command.arg("move-log").arg("--config").arg(config).arg("--data").arg(server.data()).arg("--old-log-is-lost");
+    assert!(command.status().unwrap().success());
+    server.restart().unwrap();
+    check(&server.door());
+}
+
+#[test]
+fn a_store_goes_on_from_the_embedded_log_to_kafka_and_from_topics_to_others() {
+    let test = "a_store_goes_on_from_the_embedded_log_to_kafka_and_from_topics_to_others";
+    let Some((folder, kafka, minio)) = brokers_and_store(test, 1) else { return };
+    let on =
+        |prefix: &str, more: &str| format!("{}{more}", settings(&kafka, &minio).replace("[log]\n", &format!("[log]\ntopic_prefix = {prefix:?}\n")));
+    let (first, second) = (kafka.prefix(), kafka.prefix());
+    let mut server = begun(folder.path(), "");
+    assert!(server.stop().unwrap().success());
+    copy_to_bucket(&server.data().join("store"), &minio);
+    let bucket = minio.config("group");
+    let embedded = config(&folder.path().join("0"), &format!("[data]\ndir = {:?}\n{bucket}", server.data().display().to_string()));
+    let mut server = Server::prepared(program(), folder.path(), &on(&first, ""), &[]).unwrap();
+    is_another_log(&mut server);
+    moved(&server, &embedded, &format!("goes on with the topics {first}.* of the Kafka cluster"));
+    server.restart().unwrap();
+    goes_on(&mut server);
+
+    assert!(server.stop().unwrap().success());
+    let before = config(&folder.path().join("1"), &on(&first, ""));
+    let mut server = Server::prepared(program(), folder.path(), &on(&second, ""), &[]).unwrap();
+    is_another_log(&mut server);
+    moved(&server, &before, &format!("goes on with the topics {second}.* of the Kafka cluster"));
+    server.restart().unwrap();
+    check(&server.door());
+}
+
+#[test]
+fn a_store_of_an_engine_for_each_partition_goes_on_with_other_topics() {
+    let test = "a_store_of_an_engine_for_each_partition_goes_on_with_other_topics";
+    let Some((folder, kafka, minio)) = brokers_and_store(test, 1) else { return };
+    let on = |prefix: &str| {
+        let all = settings(&kafka, &minio).replace("[log]\n", &format!("[log]\ntopic_prefix = {prefix:?}\n"));
+        format!("{all}\n[server]\nengine_per_partition = true\n")
+    };
+    let (first, second) = (kafka.prefix(), kafka.prefix());
+    let mut server = begun(folder.path(), &on(&first));
+    assert!(server.stop().unwrap().success());
+    let before = config(&folder.path().join("before"), &on(&first));
+    let mut server = Server::prepared(program(), folder.path(), &on(&second), &[]).unwrap();
+    is_another_log(&mut server);
+    moved(&server, &before, &format!("goes on with the topics {second}.* of the Kafka cluster"));
+    server.restart().unwrap();
+    goes_on(&mut server);
+}
+
+/// A server with a view, half of the samples and an incident that is open.
+fn begun(folder: &Path, config: &str) -> Server {
+    fs::create_dir_all(folder).unwrap();
+    let server = Server::start(program(), folder, config).unwrap();
     let answer = server.door().post("/api/v1/sql", &[("Content-Type", "text/plain")], VIEW.as_bytes()).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     send(&server.door(), START_MS, MOVED_MS);
     incident(&server.door(), "1", "opened", "2026-03-31T00:10:00Z");
-    assert!(server.stop().unwrap().success());
+    server
+}
 
-    let log = server.data().join("log");
-    fs::rename(&log, folder.path().join("old-log")).unwrap();
-    server.spawn().unwrap();
-    let ended = server.wait_end(REFUSED_WAIT).unwrap().expect("it does not run on another log");
-    assert!(!ended.success() && server.log().contains("the store belongs to another log"), "{}", server.log());
-
-    begin_at_a_new_log(&server.data().join("store").join("checkpoints").join("partition-0"));
-    server.restart().unwrap();
+/// Everything goes on in the new log, gracefully and not.
+fn goes_on(server: &mut Server) {
     // The last body again: what counts as a retry is part of the state, not of the log.
     send(&server.door(), MOVED_MS - STEP_MS, MOVED_MS);
     send(&server.door(), MOVED_MS, END_MS);
     incident(&server.door(), "2", "resolved", "2026-03-31T00:20:00Z");
     check(&server.door());
-    // The chain goes on from there: graceful and not.
     assert!(server.stop().unwrap().success());
     server.restart().unwrap();
     server.kill().unwrap();
@@ -58,24 +151,60 @@ fn a_store_goes_on_with_an_empty_log_after_the_step_of_the_manual() {
     check(&server.door());
 }
 
-/// What deploy/README.md does with `jq`: the newest checkpoint with the next number, the beginning of the new log, and nothing to publish.
-fn begin_at_a_new_log(checkpoints: &Path) {
-    let newest: PathBuf = fs::read_dir(checkpoints)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
-        .max()
-        .expect("a checkpoint");
-    let mut checkpoint: Value = serde_json::from_slice(&fs::read(&newest).unwrap()).unwrap();
-    let epoch = checkpoint["epoch"].as_u64().unwrap() + 1;
-    checkpoint["epoch"] = epoch.into();
-    checkpoint["tables"] = json!({});
-    checkpoint["writer"] = "moved-to-another-log".into();
-    for position in checkpoint["positions"].as_object_mut().unwrap().values_mut() {
-        assert!(position.as_u64().unwrap() > 0, "the old log had records");
-        *position = 0.into();
+/// What deploy/README.md does with `aws s3 sync`.
+fn copy_to_bucket(store: &Path, minio: &Minio) {
+    let mut folders = vec![store.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name != "LOCK") {
+                let object = format!("{}/{BUCKET}/group/{}", minio.endpoint(), path.strip_prefix(store).unwrap().display());
+                // What is signed is the encoded name.
+                let object = object.replace('=', "%3D");
+                let keys = format!("{ACCESS_KEY_ID}:{SECRET_ACCESS_KEY}");
+                let mut curl = Command::new("curl");
+                let done = curl.args(["-sSf", "--aws-sigv4", "aws:amz:us-east-1:s3", "-u", &keys, "-T"]).arg(&path).arg(&object).output().unwrap();
+                assert!(done.status.success(), "{object}: {}", String::from_utf8_lossy(&done.stderr));
+            }
+        }
     }
-    fs::write(checkpoints.join(format!("{epoch:020}.json")), checkpoint.to_string()).unwrap();
+}
+
+/// It ends by itself, and says why.
+fn is_another_log(server: &mut Server) {
+    let before = server.log().len();
+    server.spawn().unwrap();
+    let ended = server.wait_end(REFUSED_WAIT).unwrap().expect("it does not run on another log");
+    assert!(!ended.success() && server.log()[before..].contains("the store belongs to another log"), "{}", server.log());
+}
+
+/// A configuration file in this folder.
+fn config(folder: &Path, text: &str) -> PathBuf {
+    fs::create_dir_all(folder).unwrap();
+    let path = folder.join("before.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// Runs the command with what the server has, from the log of this configuration.
+fn move_log(server: &Server, from: &Path) -> (Option<i32>, String) {
+    let config = server.write_config().unwrap();
+    let mut command = Command::new(program());
+    command.arg("move-log").arg("--config").arg(config).arg("--data").arg(server.data()).arg("--from-config").arg(from);
+    let done = command.output().unwrap();
+    (done.status.code(), format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr)))
+}
+
+fn moved(server: &Server, from: &Path, said: &str) {
+    let (code, text) = move_log(server, from);
+    assert!(code == Some(0) && text.contains(said), "{code:?} {text}");
+}
+
+fn refused(server: &Server, from: &Path, why: &str) {
+    let (code, text) = move_log(server, from);
+    assert!(code.is_some_and(|code| code != 0) && text.contains(why), "{code:?} {text}");
 }
 
 fn send(door: &Door, from: i64, until: i64) {

@@ -112,6 +112,17 @@ impl Server {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
+    /// Writes its configuration file, as a start does, and says where.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_config(&self) -> Result<PathBuf> {
+        fs::create_dir_all(self.data())?;
+        let config = self.folder.join("afferent.toml");
+        fs::write(&config, &self.config)?;
+        Ok(config)
+    }
+
     /// Starts the process; it may not be ready yet.
     ///
     /// # Errors
@@ -126,9 +137,7 @@ impl Server {
     /// As [`Self::spawn`].
     pub fn spawn_with(&mut self, change: impl FnOnce(&mut Command) -> &mut Command) -> Result<()> {
         ensure!(self.child.is_none(), "the server runs already");
-        fs::create_dir_all(self.data())?;
-        let config = self.folder.join("afferent.toml");
-        fs::write(&config, &self.config)?;
+        let config = self.write_config()?;
         let log = OpenOptions::new().create(true).append(true).open(self.log_file())?;
         let mut command = Command::new(&self.program);
         command.arg("serve").arg("--config").arg(&config).arg("--data").arg(self.data());

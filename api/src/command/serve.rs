@@ -1,7 +1,7 @@
 //! `afferent serve`: runs the server until it is told to stop, and says in plain words where it is and what to point at it.
 
 use super::{Exit, ServeArgs, block_on};
-use crate::config::{self, Config, Document};
+use crate::config::Config;
 use crate::wire::{self, Server};
 use crate::{shutdown, telemetry};
 use afferent_storage::steps::Steps;
@@ -13,8 +13,6 @@ use std::io::Write as _;
 /// # Errors
 /// A wrong configuration (exit code 2), or whatever kept the server from starting or stopping well (1).
 pub fn run(args: &ServeArgs, steps: Steps) -> anyhow::Result<Exit> {
-    let mut document = Document::reference()?;
-    config::read(&mut document, args.config.config.as_deref())?;
     let flags = [
         ("server.listen", "--listen", &args.listen),
         ("data.dir", "--data", &args.data),
@@ -22,12 +20,7 @@ pub fn run(args: &ServeArgs, steps: Steps) -> anyhow::Result<Exit> {
         ("store.url", "--store", &args.store),
         ("server.roles", "--roles", &args.roles),
     ];
-    for (key, flag, value) in flags {
-        if let Some(value) = value {
-            document.set(key, flag, value.as_str());
-        }
-    }
-    let config = Config::validate(&document)?;
+    let config = Config::validate(&super::configured(args.config.config.as_deref(), &flags)?)?;
     telemetry::start_logs(&config.telemetry);
     block_on(serve(config, steps))
 }

@@ -1,6 +1,7 @@
 //! The engines of partitions in this process: one is started when the group gives its partition to this process, and ended before the group gives it to
 //! another one.
 
+use super::log::Log;
 use super::work::keep;
 use crate::config::{Config, StorePlace};
 use crate::partitions::{Host, Hosted};
@@ -50,9 +51,9 @@ pub(super) struct Ground {
 }
 
 /// A bucket's log is worked by one engine, or by one for each of its partitions, as it was begun: another one would count the same records again.
-pub(super) async fn check_engines(config: &Config, opened: &super::Opened) -> Result<()> {
-    let (StorePlace::Bucket(_), store) = (&config.store, &opened.store) else { return Ok(()) };
-    let (whole, each) = ("one engine for the whole log", format!("an engine for each of {} partitions", opened.log.spread().partitions));
+pub(super) async fn check_engines(config: &Config, log: &Log, store: &Store) -> Result<()> {
+    let StorePlace::Bucket(_) = &config.store else { return Ok(()) };
+    let (whole, each) = ("one engine for the whole log", format!("an engine for each of {} partitions", log.spread().partitions));
     let ours = if config.server.engine_per_partition { each.as_str() } else { whole };
     let mut begun = String::new();
     if config.server.engine_per_partition {

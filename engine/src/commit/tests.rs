@@ -81,3 +81,33 @@ async fn a_number_that_was_pruned_is_no_way_in_for_a_writer_that_stood_still() {
     let shown = tables.files(&TableName::new(schema::DEAD_LETTERS)).await.expect("files");
     assert!(shown.files.is_empty(), "a writer that was overtaken published");
 }
+
+#[tokio::test]
+async fn a_chain_goes_on_in_another_log_only_where_it_was_begun_there() {
+    let (tables, checkpoints) = (Arc::new(MemoryTables::default()), Arc::new(MemoryCheckpoints::default()));
+    let chain = |identity: Option<&str>| Chain {
+        group: GroupName::of_partition(0),
+        writer: "one".into(),
+        tables: tables.clone(),
+        checkpoints: checkpoints.clone(),
+        log: Arc::new(MemoryLog::named(identity)),
+        live: Arc::new(Live::default()),
+        clock: Arc::new(ManualClock::at(WallTime(0))),
+    };
+    let (a, b) = (chain(Some("log a")), chain(Some("log b")));
+    a.commit(&cut(schema::dead_letters(), 1), None, Epoch(1)).await.unwrap();
+    let (newest, parts) = a.recover().await.unwrap().expect("a checkpoint");
+    let refused = b.recover().await.unwrap_err();
+    assert!(refused.kind() == ErrorKind::Conflict && refused.to_string().contains("goes on in log a, and this is log b"), "{refused}");
+    // Nothing says that a log without a name is another one.
+    assert!(chain(None).recover().await.unwrap().is_some());
+
+    let log = LogName { topic: crate::log::Topic::Metrics, partition: 3 };
+    b.begin_log(&newest, BTreeMap::from([(log, Position(0))])).await.unwrap();
+    let (begun, theirs) = b.recover().await.unwrap().expect("a checkpoint");
+    assert_eq!((begun.epoch, Chain::positions(&begun), theirs), (Epoch(2), BTreeMap::from([(log, Position(0))]), parts));
+    assert_eq!(a.recover().await.unwrap_err().kind(), ErrorKind::Conflict);
+    // What the epoch before had is there once.
+    assert_eq!(tables.files(&TableName::new(schema::DEAD_LETTERS)).await.unwrap().files.len(), 1);
+    assert_eq!(b.begin_log(&newest, BTreeMap::new()).await.unwrap_err().kind(), ErrorKind::Conflict, "somebody wrote the chain meanwhile");
+}

@@ -248,6 +248,10 @@ impl LogReader for FaultyLog {
         };
         self.faults.call("trim", work, async {}).await
     }
+
+    fn identity(&self) -> Option<String> {
+        self.inner.identity()
+    }
 }
 
 /// Tables that fail.

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 /// Keeps records until they are trimmed. Shared by writer and reader.
 #[derive(Debug, Default)]
 pub struct MemoryLog {
+    identity: Option<String>,
     logs: Mutex<BTreeMap<LogName, Kept>>,
 }
 
@@ -19,6 +20,11 @@ struct Kept {
 }
 
 impl MemoryLog {
+    /// One that says what it is.
+    pub fn named(identity: Option<&str>) -> Self {
+        Self { identity: identity.map(str::to_owned), ..Self::default() }
+    }
+
     fn with<T>(&self, log: LogName, work: impl FnOnce(&mut Kept) -> T) -> T {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         work(logs.entry(log).or_default())
@@ -61,5 +67,9 @@ impl LogReader for MemoryLog {
             kept.first += gone;
         });
         Ok(())
+    }
+
+    fn identity(&self) -> Option<String> {
+        self.identity.clone()
     }
 }

@@ -25,6 +25,7 @@ pub(crate) fn checkpoint(group: &GroupName, epoch: u64, writer: &str, states: Ve
         epoch: Epoch(epoch),
         writer: writer.to_owned(),
         created_at: WallTime(1_795_305_600_000),
+        log: None,
         positions: BTreeMap::from([("metrics/0".to_owned(), Position(epoch * 10))]),
         tables: BTreeMap::from([(TableName::new("samples"), vec![file])]),
         states,

@@ -58,6 +58,7 @@ pub async fn run<F: LogFactory>(make: impl Fn() -> F) {
     separate_logs(&make()).await;
     extreme_records(&make()).await;
     trim(&make()).await;
+    identity(&make(), &make()).await;
     trim_survives_reopen(&make()).await;
 }
 
@@ -205,6 +206,14 @@ pub async fn extreme_records(factory: &dyn LogFactory) {
     drop(ports);
     let ports = open(factory).await;
     expect_same("extreme records after opening", &read_all(&ports, METRICS, None).await, &written);
+}
+
+/// A log is the same one after it was opened again, and not another one.
+async fn identity<F: LogFactory>(one: &F, other: &F) {
+    let name = one.open().await.expect("identity: opening").reader.identity();
+    assert!(name.is_some(), "identity: a log has a name");
+    assert_eq!(one.open().await.expect("identity: opening again").reader.identity(), name, "identity: after it was opened again");
+    assert_ne!(other.open().await.expect("identity: opening another").reader.identity(), name, "identity: of another log");
 }
 
 /// A trim frees what lies before, keeps what does not, and reading what is gone is an error that names the oldest.

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! LOCK                        held for as long as the log is open
+//! identity                    names the log for those that keep positions in it
 //! metrics/0/durable           up to where the log is known to be on disk (see `mark`)
 //! metrics/0/00000000000000000000.log
 //! metrics/0/00000000000000001523.log
@@ -35,6 +36,7 @@
 mod budget;
 mod disk;
 mod frame;
+mod identity;
 mod mark;
 mod partition;
 mod read;
@@ -63,6 +65,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// All logs of one folder.
 pub struct EmbeddedLog {
     rooms: Arc<Rooms>,
+    identity: String,
     /// Let go after the writers have ended.
     _lock: Arc<FolderLock>,
 }
@@ -102,6 +105,7 @@ impl EmbeddedLog {
         config.validate()?;
         disk::create_folder(&*disk, dir).map_err(|e| LogError::io("create", dir, e))?;
         let lock = Arc::new(FolderLock::take(dir).map_err(|e| LogError::not_ours(dir, e))?);
+        let identity = identity::read_or_make(dir)?;
         let budget = Budget::new(config.bytes_max);
         let rooms =
             Rooms { dir: dir.to_path_buf(), config, budget, disk, lock: Arc::clone(&lock), open: RwLock::default(), closed: Mutex::default() };
@@ -112,7 +116,7 @@ impl EmbeddedLog {
             let (kept, bytes_max) = (rooms.budget.kept(), rooms.config.bytes_max);
             tracing::warn!(kept, bytes_max, "the log holds more than its limit; appends are refused until it is trimmed");
         }
-        Ok(Arc::new(Self { rooms: Arc::new(rooms), _lock: lock }))
+        Ok(Arc::new(Self { rooms: Arc::new(rooms), identity, _lock: lock }))
     }
 
     /// Ends the writers after what was handed to them is answered; later appends and trims are `Unavailable`, reads still
@@ -235,5 +239,9 @@ impl LogReader for EmbeddedLog {
             None if before == Position(0) => Ok(()),
             None => Err(LogError::BeyondEnd { log, from: before, next: Position(0) }.into()),
         }
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some(format!("the embedded log {}", self.identity))
     }
 }

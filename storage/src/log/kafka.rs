@@ -50,6 +50,9 @@ const TRIM_WAIT: Duration = Duration::from_secs(20);
 /// After how long a leader whose replicas lag says so: as for appends, before it is taken for silent.
 const TRIM_REPLICAS_WAIT: Duration = Duration::from_secs(3);
 
+/// How long the cluster may take to say which one it is; it has answered other questions just before.
+const ID_WAIT: Duration = Duration::from_secs(20);
+
 /// All logs of one prefix on one cluster.
 pub struct KafkaLog {
     cluster: Arc<Cluster>,
@@ -57,6 +60,8 @@ pub struct KafkaLog {
     readers: Mutex<BTreeMap<LogName, Arc<Reader>>>,
     /// Of the log of metrics.
     partitions: u32,
+    /// The cluster's own name for itself; `None` before it was asked, and where it has none.
+    cluster_id: Option<String>,
     closed: AtomicBool,
 }
 
@@ -69,6 +74,8 @@ impl KafkaLog {
     pub async fn open(config: KafkaLogConfig) -> Result<Arc<Self>> {
         let mut log = Self::on_any_topics(config)?;
         log.partitions = topics::prepare(&log.cluster).await?;
+        let cluster = Arc::clone(&log.cluster);
+        log.cluster_id = blocking(&log.cluster, move || cluster.id(ID_WAIT)).await?;
         Ok(Arc::new(log))
     }
 
@@ -77,7 +84,7 @@ impl KafkaLog {
         config.validate()?;
         let cluster = Arc::new(Cluster::new(config)?);
         let appending = Arc::new(Appending::new(Arc::clone(&cluster))?);
-        Ok(Self { cluster, appending, readers: Mutex::default(), partitions: 1, closed: AtomicBool::new(false) })
+        Ok(Self { cluster, appending, readers: Mutex::default(), partitions: 1, cluster_id: None, closed: AtomicBool::new(false) })
     }
 
     /// What it was opened with.
@@ -180,6 +187,11 @@ impl LogReader for KafkaLog {
 
     async fn trim(&self, log: LogName, before: Position) -> Result<()> {
         Ok(self.delete_records(log, before).await?)
+    }
+
+    fn identity(&self) -> Option<String> {
+        let cluster = self.cluster_id.as_ref()?;
+        Some(format!("the topics {}.* of the Kafka cluster {cluster}", self.cluster.config.topic_prefix))
     }
 }
 

@@ -79,6 +79,17 @@ impl Cluster {
         self.watcher.clone()
     }
 
+    /// The name that the cluster was made with; `None` where it has none, as those before Kafka 0.10.1. Blocks.
+    pub(super) fn id(&self, wait: Duration) -> Result<Option<String>, KafkaLogError> {
+        let id = self.admin.inner().fetch_cluster_id(wait);
+        if id.is_none() {
+            // It may be that nobody answered: then it would be taken for a cluster without a name.
+            let asked = self.admin.inner().fetch_metadata(None, wait);
+            asked.map_err(|error| self.error("ask which cluster this is", "", &error))?;
+        }
+        Ok(id.filter(|id| !id.is_empty()))
+    }
+
     /// Has the client for questions ask what a topic is like now. Of a partition that it once heard to have no leader it would go on believing so.
     /// Blocks.
     pub(super) fn look_again(&self, topic: &str, wait: Duration) {

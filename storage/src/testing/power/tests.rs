@@ -133,6 +133,7 @@ impl Host {
             epoch,
             writer: "host".to_owned(),
             created_at: WallTime(0),
+            log: None,
             positions: BTreeMap::from([(LOG.to_string(), next)]),
             tables: BTreeMap::from([(name(), files)]),
             states: vec![state],

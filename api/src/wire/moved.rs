@@ -1,0 +1,192 @@
+//! Lets a store go on with another log: everything of the one before is in its tables, and its state begins at the first record of the new one. Nothing
+//! runs meanwhile.
+
+use super::log::Log;
+use super::partitions::check_engines;
+use super::work::writer_name;
+use crate::config::{Config, LogConfig};
+use afferent_engine::checkpoint::{Checkpoint, GroupName};
+use afferent_engine::clock::{Clock as _, SystemClock};
+use afferent_engine::commit::Chain;
+use afferent_engine::error::{Error, Result};
+use afferent_engine::live::Live;
+use afferent_engine::log::{LogName, Position, Topic};
+use afferent_storage::checkpoint::ObjectCheckpoints;
+use afferent_storage::object_store::Store;
+use afferent_storage::steps::Steps;
+use afferent_storage::table::delta::DeltaTables;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two looks at the log before, which must be the same: whoever still writes to it is to be seen.
+const STILL_FOR: Duration = Duration::from_secs(3);
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// Where the store is.
+    pub(crate) store: String,
+    /// The log that it goes on with.
+    pub(crate) log: String,
+    /// How many engines' states begin there now; 0 where all did before.
+    pub(crate) states: usize,
+}
+
+/// An engine's chain, and its newest checkpoint.
+struct Link {
+    chain: Chain,
+    newest: Option<Checkpoint>,
+    /// The logs that it reads of the new one.
+    logs: Vec<LogName>,
+}
+
+/// Lets the store of `config` go on with the log of `config`, which must be empty. Everything in the log `before` must be in the store; without one that
+/// cannot be looked at.
+///
+/// # Errors
+/// `Invalid` where the logs or the store are not as they have to be, `Conflict` where a process has one of them, `Unavailable`: again is right.
+pub(crate) async fn move_log(config: &Config, before: Option<&LogConfig>) -> Result<Moved> {
+    if let Some(LogConfig::Embedded { dir, .. }) = before
+        && !dir.is_dir()
+    {
+        return Err(Error::invalid(format!("there is no log in {}", dir.display())));
+    }
+    let store = super::open_store(&config.store, Steps::default()).await?;
+    let before = match before {
+        Some(before) => Some(Log::open(before, Steps::default()).await?),
+        None => None,
+    };
+    let log = Log::open(&config.log, Steps::default()).await?;
+    let done = between(config, &store, before.as_ref(), &log).await;
+    for log in before.iter().chain([&log]) {
+        log.close().await?;
+    }
+    done
+}
+
+async fn between(config: &Config, store: &Store, before: Option<&Log>, log: &Log) -> Result<Moved> {
+    let shown = store.shown().to_owned();
+    let name = log.reader().identity().ok_or_else(|| Error::invalid("the new log has no name of its own: its brokers are too old"))?;
+    if before.and_then(|before| before.reader().identity()).as_ref() == Some(&name) {
+        return Err(Error::invalid(format!("the store at {shown} is to go on with {name}, and that is the log that it had")));
+    }
+    let links = links(config, store, log).await?;
+    if links.iter().all(|link| link.newest.is_none()) {
+        return Err(Error::invalid(format!("the store at {shown} has no checkpoint: there is nothing to move, start with the new log")));
+    }
+    check_engines(config, log, store).await?;
+    let mut bounds = BTreeMap::new();
+    for at in log.names() {
+        bounds.insert(at, log.reader().bounds(at).await?);
+    }
+    let mut left = vec![];
+    for link in &links {
+        if let Some(newest) = &link.newest
+            && let Some(positions) = positions(newest, &link.logs, &bounds, &name, before.is_none())?
+        {
+            left.push((&link.chain, newest, positions));
+        }
+    }
+    let moved = Moved { store: shown, log: name, states: left.len() };
+    if let (Some(before), false) = (before, left.is_empty()) {
+        let newest: Vec<&Checkpoint> = left.iter().map(|(_, newest, _)| *newest).collect();
+        // Where it was broken off, the logs of those that have moved were looked at then.
+        let first_time = newest.len() == links.iter().filter(|link| link.newest.is_some()).count();
+        let begun = if first_time { before.names() } else { vec![] };
+        check_before(before, &begun, &newest).await?;
+        tokio::time::sleep(STILL_FOR).await;
+        check_before(before, &begun, &newest).await?;
+    }
+    for (chain, newest, positions) in left {
+        chain.begin_log(newest, positions).await?;
+    }
+    Ok(moved)
+}
+
+/// Where a chain goes on in the log of this name; `None` where it does already.
+fn positions(newest: &Checkpoint, logs: &[LogName], bounds: &Bounds, name: &str, lost: bool) -> Result<Option<BTreeMap<LogName, Position>>> {
+    let of = |log: &LogName| bounds.get(log).copied().unwrap_or_default();
+    if newest.log.as_deref() == Some(name) {
+        // The log that it had, but for what was trimmed since: a store that was put back to an earlier instant.
+        let stands = Chain::positions(newest);
+        let begins: BTreeMap<LogName, Position> = stands.iter().map(|(log, at)| (*log, (*at).max(of(log).0))).collect();
+        return Ok((lost && begins != stands).then_some(begins));
+    }
+    for log in logs {
+        let (first, next) = of(log);
+        if next > first {
+            let n = next.0 - first.0;
+            return Err(Error::invalid(format!("{name} holds {n} records of {log} already; a store goes on with an empty log only")));
+        }
+    }
+    Ok(Some(logs.iter().map(|log| (*log, of(log).1)).collect()))
+}
+
+/// First and next position of each log.
+type Bounds = BTreeMap<LogName, (Position, Position)>;
+
+/// The chains of every engine that this store has or may have.
+async fn links(config: &Config, store: &Store, log: &Log) -> Result<Vec<Link>> {
+    let tables = DeltaTables::new(store.clone());
+    let checkpoints = ObjectCheckpoints::new(store.clone());
+    let metrics = |partition| LogName { topic: Topic::Metrics, partition };
+    let (whole, each) = (GroupName::of_partition(0), config.server.engine_per_partition);
+    let engines: Vec<(GroupName, Vec<LogName>)> = if each {
+        let partitions = (0..log.spread().partitions).map(|n| (GroupName::of_metrics(n), vec![metrics(n)]));
+        partitions.chain([(GroupName::of_views(), vec![LogName::first(Topic::Events)])]).collect()
+    } else {
+        vec![(whole, log.names())]
+    };
+    let clock = Arc::new(SystemClock);
+    let writer = format!("move-log {}", writer_name(clock.now(), None));
+    let mut links = vec![];
+    for (group, logs) in engines {
+        let chain = Chain {
+            tables: if each { tables.of(&group) } else { tables.clone() },
+            group,
+            writer: writer.clone(),
+            checkpoints: checkpoints.clone(),
+            log: log.reader(),
+            live: Arc::<Live>::default(),
+            clock: clock.clone(),
+        };
+        let newest = chain.newest().await?;
+        links.push(Link { chain, newest, logs });
+    }
+    Ok(links)
+}
+
+/// These checkpoints stand at the end of the log before; of `begun`, at least nothing is there that none of them knows.
+async fn check_before(before: &Log, begun: &[LogName], newest: &[&Checkpoint]) -> Result<()> {
+    let reader = before.reader();
+    let name = reader.identity().unwrap_or_default();
+    let mut stands: BTreeMap<LogName, Position> = begun.iter().map(|log| (*log, Position::default())).collect();
+    for newest in newest {
+        if let Some(theirs) = newest.log.as_ref().filter(|theirs| **theirs != name) {
+            return Err(Error::invalid(format!("the state of {} goes on in {theirs}, and the log given as the one before is {name}", newest.group)));
+        }
+        stands.extend(Chain::positions(newest));
+    }
+    for (log, at) in stands {
+        let (first, next) = reader.bounds(log).await?;
+        if at.max(first) < next {
+            let n = next.0 - at.max(first).0;
+            return Err(Error::invalid(format!(
+                "{name} holds {n} records of {log} that the store does not have: start afferent with it once more, stop it gracefully, and try again"
+            )));
+        }
+        if at > next {
+            let at = at.0;
+            return Err(Error::invalid(format!(
+                "the store's state stands at record {at} of {log}, and {name} ends at {}: it had another log",
+                next.0
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
