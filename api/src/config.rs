@@ -19,7 +19,7 @@ use afferent_storage::object_store::s3::Bucket;
 use axum::http::Uri;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -289,7 +289,11 @@ impl Check<'_> {
         if given.is_empty() {
             return Ok((!listen.ip().is_unspecified() && listen.port() != 0).then(|| format!("http://{listen}")));
         }
-        let fits = given.parse::<Uri>().is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some());
+        let nowhere = |host: &str| host.is_empty() || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+        let fits = given.parse::<Uri>().is_ok_and(|uri| {
+            let place = uri.authority().filter(|place| !place.as_str().contains('@') && !nowhere(place.host()));
+            matches!(uri.scheme_str(), Some("http" | "https")) && place.is_some()
+        });
         if fits { Ok(Some(given)) } else { Err(self.wrong("server.advertise", format!("{given:?} is not http://HOST:PORT"))) }
     }
 

@@ -13,10 +13,15 @@ use crate::table::{TableFiles, TableStore};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 
 /// Checkpoints that are kept besides the newest; older ones and their state go.
 const CHECKPOINTS_KEPT: usize = 3;
+
+/// How often a start looks again at a log that does not fit, and the pause before.
+const START_TRIES: usize = 3;
+const START_AGAIN: Duration = Duration::from_millis(500);
 
 /// Name of the state file that holds everything that changes with every checkpoint.
 const BUNDLE: &str = "state";
@@ -204,6 +209,45 @@ impl Chain {
         };
         self.checkpoints.commit(&checkpoint).await?;
         Ok(checkpoint)
+    }
+
+    /// Checks, before anything is taken in, that the newest checkpoint goes on in this log, or that all of `logs` is still there where there is none.
+    ///
+    /// # Errors
+    /// `Conflict` where it does not, with what to do; `Unavailable`.
+    pub async fn check_start(&self, logs: &[LogName]) -> Result<()> {
+        let mut tries = START_TRIES;
+        loop {
+            let checked = match self.newest().await? {
+                Some(newest) => self.check_log(&newest).await,
+                None => self.check_untrimmed(logs).await,
+            };
+            match checked {
+                // Whoever works the log may have written a checkpoint, and trimmed the log, since the newest one was read.
+                Err(error) if error.kind() == ErrorKind::Conflict && tries > 0 => tokio::time::sleep(START_AGAIN).await,
+                checked => return checked,
+            }
+            tries -= 1;
+        }
+    }
+
+    /// What a log holds no more is in some store.
+    async fn check_untrimmed(&self, logs: &[LogName]) -> Result<()> {
+        for log in logs {
+            let (first, _) = self.log.bounds(*log).await?;
+            if first > Position::default() {
+                let (group, ours) = (&self.group, self.log.identity().unwrap_or_else(|| "the log".to_owned()));
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!(
+                        "the store has no checkpoint of {group}, and {ours} begins at record {} of {log}: another store has what came before. Start \
+                         with that store, or with a log that was never used",
+                        first.0
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Positions of another log mean nothing in this one.

@@ -28,7 +28,7 @@ mod watch;
 
 pub use watch::Watch;
 
-/// Memory that merging may take for the rows it holds.
+/// Memory that a merge may take for the rows it holds; one is at work at a time.
 const MERGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// The vacuum lists every file, so it runs at most this often.
@@ -281,6 +281,10 @@ impl Maintainer {
         total: &mut Compacted,
     ) -> Result<(), StorageError> {
         for group in groups {
+            let _turn = tokio::select! {
+                turn = self.tables.merging.lock() => turn,
+                () = cancel.cancelled() => return Err(StorageError::Stopped),
+            };
             self.store.check_writer(self.tables.owner()).await?;
             if cancel.is_cancelled() {
                 return Err(StorageError::Stopped);

@@ -99,12 +99,31 @@ fn a_store_goes_on_from_the_embedded_log_to_kafka_and_from_topics_to_others() {
     goes_on(&mut server);
 
     assert!(server.stop().unwrap().success());
+    // Three partitions of the metrics before, one from now on.
     let before = config(&folder.path().join("1"), &on(&first, ""));
-    let mut server = Server::prepared(program(), folder.path(), &on(&second, ""), &[]).unwrap();
+    let one = on(&second, "").replace("partitions = 3", "partitions = 1");
+    let mut server = Server::prepared(program(), folder.path(), &one, &[]).unwrap();
     is_another_log(&mut server);
     moved(&server, &before, &format!("goes on with the topics {second}.* of the Kafka cluster"));
     server.restart().unwrap();
     check(&server.door());
+    for n in 1..=20 {
+        let series = wire::series(&[("__name__", "later"), ("job", "web"), ("n", &n.to_string())], &[(END_MS, 1.0)]);
+        assert_eq!(server.door().write_v1("sender", &wire::body_v1(vec![series])).unwrap().status, 204);
+    }
+    assert!(server.stop().unwrap().success());
+    server.restart().unwrap();
+    wait_for("what came after", || rows::one_int(&server.door(), "SELECT count(*) FROM metrics.later").unwrap() == 20);
+
+    // Of a process that has the wrong store, and of one that runs while its log is to be left, nothing is lost.
+    refused(&server, &before, "a process works the log");
+    let wrong = one.replace("/group\"", "/wrong\"");
+    assert_ne!(wrong, one);
+    let mut wrong = Server::prepared(program(), &folder.path().join("wrong"), &wrong, &[]).unwrap();
+    wrong.spawn().unwrap();
+    let ended = wrong.wait_end(REFUSED_WAIT).unwrap().expect("it does not begin a store on a log that another one works");
+    assert!(!ended.success() && wrong.log().contains("another store has what came before"), "{}", wrong.log());
+    wait_for("what came after", || rows::one_int(&server.door(), "SELECT count(*) FROM metrics.later").unwrap() == 20);
 }
 
 #[test]

@@ -89,6 +89,17 @@ impl Log {
         }
     }
 
+    /// True while a process of a group works it; one that was stopped may be taken for one for some seconds, which are waited. The embedded log has a lock.
+    ///
+    /// # Errors
+    /// `Unavailable` where the brokers do not say.
+    pub(super) async fn is_worked(&self) -> Result<bool> {
+        match self {
+            Self::Embedded(..) => Ok(false),
+            Self::Kafka(log) => log.is_worked().await,
+        }
+    }
+
     /// Ends what was handed to it.
     ///
     /// # Errors

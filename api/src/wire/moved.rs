@@ -8,9 +8,10 @@ use crate::config::{Config, LogConfig};
 use afferent_engine::checkpoint::{Checkpoint, GroupName};
 use afferent_engine::clock::{Clock as _, SystemClock};
 use afferent_engine::commit::Chain;
-use afferent_engine::error::{Error, Result};
+use afferent_engine::error::{Error, ErrorKind, Result};
 use afferent_engine::live::Live;
 use afferent_engine::log::{LogName, Position, Topic};
+use afferent_engine::table::TableStore;
 use afferent_storage::checkpoint::ObjectCheckpoints;
 use afferent_storage::object_store::Store;
 use afferent_storage::steps::Steps;
@@ -41,6 +42,17 @@ struct Link {
     logs: Vec<LogName>,
 }
 
+/// Checks that every engine's state goes on in this log, before anything is taken into it.
+///
+/// # Errors
+/// As [`Chain::check_start`].
+pub(super) async fn check_log(config: &Config, store: &Store, log: &Log) -> Result<()> {
+    for (chain, logs) in links(config, store, log) {
+        chain.check_start(&logs).await?;
+    }
+    Ok(())
+}
+
 /// Lets the store of `config` go on with the log of `config`, which must be empty. Everything in the log `before` must be in the store; without one that
 /// cannot be looked at.
 ///
@@ -69,9 +81,15 @@ async fn between(config: &Config, store: &Store, before: Option<&Log>, log: &Log
     let shown = store.shown().to_owned();
     let name = log.reader().identity().ok_or_else(|| Error::invalid("the new log has no name of its own: its brokers are too old"))?;
     if before.and_then(|before| before.reader().identity()).as_ref() == Some(&name) {
-        return Err(Error::invalid(format!("the store at {shown} is to go on with {name}, and that is the log that it had")));
+        return Err(Error::invalid(format!("the log before and the one from now on are the same: {name}")));
     }
-    let links = links(config, store, log).await?;
+    for (log, which) in before.iter().map(|before| (*before, "before")).chain([(log, "from now on")]) {
+        if log.is_worked().await? {
+            return Err(Error::new(ErrorKind::Conflict, format!("a process works the log {which}: stop all of them, and try again")));
+        }
+    }
+    let links = links(config, store, log);
+    let links = newest(links).await?;
     if links.iter().all(|link| link.newest.is_none()) {
         return Err(Error::invalid(format!("the store at {shown} has no checkpoint: there is nothing to move, start with the new log")));
     }
@@ -115,19 +133,19 @@ fn positions(newest: &Checkpoint, logs: &[LogName], bounds: &Bounds, name: &str,
     }
     for log in logs {
         let (first, next) = of(log);
-        if next > first {
-            let n = next.0 - first.0;
-            return Err(Error::invalid(format!("{name} holds {n} records of {log} already; a store goes on with an empty log only")));
+        if next > Position::default() {
+            let held = if next > first { format!("holds {} records of {log}", next.0 - first.0) } else { format!("held records of {log}") };
+            return Err(Error::invalid(format!("{name} {held} already; a store goes on with an empty log only, one that was never used")));
         }
     }
-    Ok(Some(logs.iter().map(|log| (*log, of(log).1)).collect()))
+    Ok(Some(logs.iter().map(|log| (*log, Position::default())).collect()))
 }
 
 /// First and next position of each log.
 type Bounds = BTreeMap<LogName, (Position, Position)>;
 
 /// The chains of every engine that this store has or may have.
-async fn links(config: &Config, store: &Store, log: &Log) -> Result<Vec<Link>> {
+fn links(config: &Config, store: &Store, log: &Log) -> Vec<(Chain, Vec<LogName>)> {
     let tables = DeltaTables::new(store.clone());
     let checkpoints = ObjectCheckpoints::new(store.clone());
     let metrics = |partition| LogName { topic: Topic::Metrics, partition };
@@ -140,17 +158,18 @@ async fn links(config: &Config, store: &Store, log: &Log) -> Result<Vec<Link>> {
     };
     let clock = Arc::new(SystemClock);
     let writer = format!("move-log {}", writer_name(clock.now(), None));
+    let chain = |(group, logs): (GroupName, Vec<LogName>)| {
+        let tables: Arc<dyn TableStore> = if each { tables.of(&group) } else { tables.clone() };
+        let (checkpoints, live) = (checkpoints.clone(), Arc::<Live>::default());
+        (Chain { tables, group, writer: writer.clone(), checkpoints, log: log.reader(), live, clock: clock.clone() }, logs)
+    };
+    engines.into_iter().map(chain).collect()
+}
+
+/// The same with their newest checkpoints.
+async fn newest(chains: Vec<(Chain, Vec<LogName>)>) -> Result<Vec<Link>> {
     let mut links = vec![];
-    for (group, logs) in engines {
-        let chain = Chain {
-            tables: if each { tables.of(&group) } else { tables.clone() },
-            group,
-            writer: writer.clone(),
-            checkpoints: checkpoints.clone(),
-            log: log.reader(),
-            live: Arc::<Live>::default(),
-            clock: clock.clone(),
-        };
+    for (chain, logs) in chains {
         let newest = chain.newest().await?;
         links.push(Link { chain, newest, logs });
     }
@@ -170,8 +189,15 @@ async fn check_before(before: &Log, begun: &[LogName], newest: &[&Checkpoint]) -
     }
     for (log, at) in stands {
         let (first, next) = reader.bounds(log).await?;
-        if at.max(first) < next {
-            let n = next.0 - at.max(first).0;
+        if at < first {
+            let (at, first) = (at.0, first.0);
+            return Err(Error::invalid(format!(
+                "the store's state stands at record {at} of {log}, and {name} begins at {first}: what lies between is in neither, as after a restore of an \
+                 older store; --old-log-is-lost gives it up"
+            )));
+        }
+        if at < next {
+            let n = next.0 - at.0;
             return Err(Error::invalid(format!(
                 "{name} holds {n} records of {log} that the store does not have: start afferent with it once more, stop it gracefully, and try again"
             )));

@@ -99,10 +99,12 @@ async fn a_chain_goes_on_in_another_log_only_where_it_was_begun_there() {
     let (newest, parts) = a.recover().await.unwrap().expect("a checkpoint");
     let refused = b.recover().await.unwrap_err();
     assert!(refused.kind() == ErrorKind::Conflict && refused.to_string().contains("goes on in log a, and this is log b"), "{refused}");
+    let log = LogName { topic: crate::log::Topic::Metrics, partition: 3 };
+    assert_eq!(b.check_start(&[log]).await.unwrap_err().to_string(), refused.to_string());
+    a.check_start(&[log]).await.unwrap();
     // Nothing says that a log without a name is another one.
     assert!(chain(None).recover().await.unwrap().is_some());
 
-    let log = LogName { topic: crate::log::Topic::Metrics, partition: 3 };
     b.begin_log(&newest, BTreeMap::from([(log, Position(0))])).await.unwrap();
     let (begun, theirs) = b.recover().await.unwrap().expect("a checkpoint");
     assert_eq!((begun.epoch, Chain::positions(&begun), theirs), (Epoch(2), BTreeMap::from([(log, Position(0))]), parts));
@@ -110,4 +112,36 @@ async fn a_chain_goes_on_in_another_log_only_where_it_was_begun_there() {
     // What the epoch before had is there once.
     assert_eq!(tables.files(&TableName::new(schema::DEAD_LETTERS)).await.unwrap().files.len(), 1);
     assert_eq!(b.begin_log(&newest, BTreeMap::new()).await.unwrap_err().kind(), ErrorKind::Conflict, "somebody wrote the chain meanwhile");
+}
+
+#[tokio::test]
+async fn a_new_store_does_not_begin_on_a_log_that_has_lost_its_beginning() {
+    let (log, name) = (Arc::new(MemoryLog::named(Some("log a"))), LogName { topic: crate::log::Topic::Metrics, partition: 0 });
+    let chain = Chain {
+        group: GroupName::of_partition(0),
+        writer: "one".into(),
+        tables: Arc::new(MemoryTables::default()),
+        checkpoints: Arc::new(MemoryCheckpoints::default()),
+        log: log.clone(),
+        live: Arc::new(Live::default()),
+        clock: Arc::new(ManualClock::at(WallTime(0))),
+    };
+    for n in 0..3 {
+        crate::log::LogWriter::append(log.as_ref(), name, record(n)).await.unwrap();
+    }
+    chain.check_start(&[name]).await.unwrap();
+    log.trim(name, Position(2)).await.unwrap();
+    let refused = chain.check_start(&[name]).await.unwrap_err();
+    assert!(refused.kind() == ErrorKind::Conflict && refused.to_string().contains("log a begins at record 2 of metrics/0"), "{refused}");
+}
+
+fn record(request_id: u64) -> crate::log::Record {
+    crate::log::Record {
+        format: crate::log::Format::RemoteWriteV1,
+        source: "s".into(),
+        received_at: WallTime(0),
+        body_hash: 0,
+        request_id,
+        body: Bytes::new(),
+    }
 }

@@ -32,9 +32,8 @@ impl Engine {
                 self.wait_out(error).await?;
             }
             self.pipeline.load(&parts, self.compiler.as_ref())?;
-            for (log, at) in Chain::positions(&checkpoint) {
-                self.pipeline.next.insert(log, at);
-            }
+            // Not where its state stood: a chain that was moved to another log has the state of the one before.
+            self.pipeline.next = Chain::positions(&checkpoint);
             self.checkpoint = Some(checkpoint);
         }
         self.show_files().await?;

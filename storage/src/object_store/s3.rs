@@ -111,7 +111,11 @@ impl Bucket {
             builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(keys)));
         }
         // Inside the network of a store nobody listens in; whoever writes http:// says so.
-        let plain = self.endpoint_of(&builder).is_some_and(|endpoint| endpoint.starts_with("http://"));
+        let endpoint = self.endpoint_of(&builder);
+        if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !endpoint.starts_with("http://") && !endpoint.starts_with("https://")) {
+            return Err(self.bad(format!("the endpoint {endpoint:?} is not http://HOST:PORT or https://HOST:PORT")));
+        }
+        let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
         Ok(builder
             .with_virtual_hosted_style_request(false)
             .with_conditional_put(S3ConditionalPut::ETagMatch)

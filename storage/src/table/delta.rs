@@ -43,6 +43,8 @@ pub struct DeltaTables {
     looked: Mutex<BTreeSet<TableName>>,
     /// Held while a table is made, dropped or purged.
     shape: Arc<tokio::sync::Mutex<()>>,
+    /// Held while files are merged: what that takes of memory does not grow with the engines of a process.
+    pub(crate) merging: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// One table.
@@ -129,14 +131,21 @@ impl DeltaTables {
         if let Ok(scheme) = Url::parse(&format!("{SCHEME}://")) {
             logstore_factories().insert(scheme, Arc::new(PlainLogs));
         }
-        Arc::new(Self { store, owner: Owner::Sole, tables: Arc::default(), looked: Mutex::default(), shape: Arc::default() })
+        Arc::new(Self { store, owner: Owner::Sole, tables: Arc::default(), looked: Mutex::default(), shape: Arc::default(), merging: Arc::default() })
     }
 
     /// The same tables for one of several engines that write them, each in files of its own. Made anew for each run of the engine: between two of them
     /// another process may have published.
     pub fn of(&self, group: &GroupName) -> Arc<Self> {
         let owner = Owner::Group(group.clone());
-        Arc::new(Self { store: self.store.clone(), owner, tables: self.tables.clone(), looked: Mutex::default(), shape: self.shape.clone() })
+        Arc::new(Self {
+            store: self.store.clone(),
+            owner,
+            tables: self.tables.clone(),
+            looked: Mutex::default(),
+            shape: self.shape.clone(),
+            merging: self.merging.clone(),
+        })
     }
 
     pub(crate) fn owner(&self) -> &Owner {

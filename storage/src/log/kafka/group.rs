@@ -24,6 +24,13 @@ use tokio::sync::watch;
 /// Silence after which a process has lost the log; brokers take no less than 6 s unless they are told to.
 const SESSION_MS: &str = "9000";
 
+/// How long one that has gone may still be told as a member: a session, and what the group takes to notice.
+const GONE_WAIT: Duration = Duration::from_secs(15);
+
+/// Names of the groups, after the topics' prefix: of who works the whole log, or has the views; and of who share the partitions.
+const WORKERS: &str = "workers";
+const PARTITIONS: &str = "partitions";
+
 /// How often a process says that it is there.
 const HEARTBEAT_MS: &str = "2000";
 
@@ -141,7 +148,7 @@ impl KafkaLog {
     /// `Invalid` where the client refuses the settings; what the brokers say is told by [`Membership::assigned`].
     pub fn join(&self, instance: &str) -> Result<Membership> {
         // Whoever has its one partition works the whole log.
-        let mut seats = self.join_group(Topic::Events, 1, "workers", instance)?;
+        let mut seats = self.join_group(Topic::Events, 1, WORKERS, instance)?;
         seats.pop().ok_or_else(|| Error::internal("a group without a seat"))
     }
 
@@ -150,7 +157,35 @@ impl KafkaLog {
     /// # Errors
     /// As [`Self::join`].
     pub fn join_partitions(&self, instance: &str) -> Result<Vec<Membership>> {
-        self.join_group(Topic::Metrics, self.partitions(), "partitions", instance)
+        self.join_group(Topic::Metrics, self.partitions(), PARTITIONS, instance)
+    }
+
+    /// True while a process is in one of the groups. One that was stopped keeps its place for its session, which is waited for.
+    ///
+    /// # Errors
+    /// `Unavailable` where the brokers do not say.
+    pub async fn is_worked(&self) -> Result<bool> {
+        let deadline = Instant::now() + GONE_WAIT;
+        loop {
+            let cluster = Arc::clone(&self.cluster);
+            let members = super::blocking(&self.cluster, move || {
+                let mut members = 0;
+                for name in [WORKERS, PARTITIONS] {
+                    let group = format!("{}.{name}", cluster.config.topic_prefix);
+                    let list = cluster.admin().inner().fetch_group_list(Some(&group), LOOK_WAIT * 5);
+                    let list = list.map_err(|error| cluster.error("look who is in the group", &group, &error))?;
+                    members += list.groups().iter().map(|group| group.members().len()).sum::<usize>();
+                }
+                Ok(members)
+            });
+            if members.await? == 0 {
+                return Ok(false);
+            }
+            if Instant::now() >= deadline {
+                return Ok(true);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     fn join_group(&self, topic: Topic, partitions: u32, name: &str, instance: &str) -> Result<Vec<Membership>> {
