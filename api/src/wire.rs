@@ -1,5 +1,6 @@
 //! Puts the parts together: log, store, tables, dimensions, views, engine, upkeep, HTTP. Starts them inside out and stops them outside in.
 
+mod chains;
 mod log;
 mod moved;
 mod partitions;
@@ -120,20 +121,9 @@ pub async fn start_watched(config: Config, steps: Steps) -> Result<Server> {
     let address = listener.local_addr().map_err(|e| Error::caused(ErrorKind::Unavailable, "the listening address is not known", e))?;
     let opened = open(config.clone(), steps).await?;
     partitions::check_engines(&config, &opened.log, &opened.store).await?;
-    check_log(&config, &opened).await?;
+    chains::check_start(&config, &opened.store, &opened.log).await?;
     let key = key(&config, &opened.store).await?;
     assemble(Assembly { config, clock, metrics, listener, address, key }, opened)
-}
-
-/// A store of another log is told before anything is taken into this one. What cannot be looked at now, the engine looks at before it begins.
-async fn check_log(config: &Config, opened: &Opened) -> Result<()> {
-    match moved::check_log(config, &opened.store, &opened.log).await {
-        Err(error) if error.kind() == ErrorKind::Unavailable => {
-            tracing::warn!(%error, "whether the store goes on in this log cannot be told yet");
-            Ok(())
-        }
-        checked => checked,
-    }
 }
 
 /// What [`start`] knows by the time the parts are put together.

@@ -9,7 +9,7 @@ use crate::log::{LogName, LogReader, Position};
 use crate::pipeline::Cut;
 use crate::schema::TableName;
 use crate::state::{PartContent, StatePart};
-use crate::table::{TableFiles, TableStore};
+use crate::table::{DataFile, TableFiles, TableStore};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +22,10 @@ const CHECKPOINTS_KEPT: usize = 3;
 /// How often a start looks again at a log that does not fit, and the pause before.
 const START_TRIES: usize = 3;
 const START_AGAIN: Duration = Duration::from_millis(500);
+
+/// What to do where the positions are not those of this log.
+const OTHER_LOG: &str = "the store belongs to another log; start with that one, with an empty store, or let the store go on with this log \
+                         (`afferent move-log --help`)";
 
 /// Name of the state file that holds everything that changes with every checkpoint.
 const BUNDLE: &str = "state";
@@ -106,22 +110,33 @@ impl Chain {
             }
         }
         let states = self.write_states(&cut.states, previous, epoch).await?;
-        let checkpoint = Checkpoint {
+        let checkpoint = self.checkpoint(epoch, &cut.positions, tables, states);
+        match self.checkpoints.commit(&checkpoint).await {
+            Ok(()) => Ok(checkpoint),
+            // The store knows only that the name is taken; who took it stands in the checkpoint.
+            Err(error) if error.kind() == ErrorKind::Conflict => self.own_attempt(epoch).await?.ok_or(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The link of this number in this log, of this process and now.
+    fn checkpoint(
+        &self,
+        epoch: Epoch,
+        positions: &BTreeMap<LogName, Position>,
+        tables: BTreeMap<TableName, Vec<DataFile>>,
+        states: Vec<StateFile>,
+    ) -> Checkpoint {
+        Checkpoint {
             version: CHECKPOINT_VERSION,
             group: self.group.clone(),
             epoch,
             writer: self.writer.clone(),
             created_at: self.clock.now(),
             log: self.log.identity(),
-            positions: cut.positions.iter().map(|(log, at)| (log.to_string(), *at)).collect(),
+            positions: positions.iter().map(|(log, at)| (log.to_string(), *at)).collect(),
             tables,
             states,
-        };
-        match self.checkpoints.commit(&checkpoint).await {
-            Ok(()) => Ok(checkpoint),
-            // The store knows only that the name is taken; who took it stands in the checkpoint.
-            Err(error) if error.kind() == ErrorKind::Conflict => self.own_attempt(epoch).await?.ok_or(error),
-            Err(error) => Err(error),
         }
     }
 
@@ -193,20 +208,10 @@ impl Chain {
     ///
     /// # Errors
     /// `Conflict` where somebody did; `Unavailable`: again is right.
-    pub async fn begin_log(&self, newest: &Checkpoint, positions: BTreeMap<LogName, Position>) -> Result<Checkpoint> {
+    pub async fn begin_log(&self, newest: &Checkpoint, positions: &BTreeMap<LogName, Position>) -> Result<Checkpoint> {
         // What is committed and not published would be passed by.
         self.publish(newest).await?;
-        let checkpoint = Checkpoint {
-            version: CHECKPOINT_VERSION,
-            group: self.group.clone(),
-            epoch: newest.epoch.next(),
-            writer: self.writer.clone(),
-            created_at: self.clock.now(),
-            log: self.log.identity(),
-            positions: positions.into_iter().map(|(log, at)| (log.to_string(), at)).collect(),
-            tables: BTreeMap::new(),
-            states: newest.states.clone(),
-        };
+        let checkpoint = self.checkpoint(newest.epoch.next(), positions, BTreeMap::new(), newest.states.clone());
         self.checkpoints.commit(&checkpoint).await?;
         Ok(checkpoint)
     }
@@ -258,10 +263,7 @@ impl Chain {
             let (group, epoch, other) = (&self.group, checkpoint.epoch, &checkpoint.writer);
             return Err(Error::new(
                 ErrorKind::Conflict,
-                format!(
-                    "{group}: epoch {epoch} by {other} goes on in {theirs}, and this is {ours}: the store belongs to another log; start with that one, \
-                     with an empty store, or let the store go on with this log (`afferent move-log --help`)"
-                ),
+                format!("{group}: epoch {epoch} by {other} goes on in {theirs}, and this is {ours}: {OTHER_LOG}"),
             ));
         }
         for (log, at) in Self::positions(checkpoint) {
@@ -280,11 +282,7 @@ impl Chain {
             if at > next {
                 return Err(Error::new(
                     ErrorKind::Conflict,
-                    format!(
-                        "{group}: epoch {epoch} by {other} stands at record {} of {log}, but the log here ends at {}: the store belongs to \
-                         another log; start with that one, with an empty store, or let the store go on with this log (`afferent move-log --help`)",
-                        at.0, next.0
-                    ),
+                    format!("{group}: epoch {epoch} by {other} stands at record {} of {log}, but the log here ends at {}: {OTHER_LOG}", at.0, next.0),
                 ));
             }
         }

@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod engines;
 pub mod error;
+mod firsts;
 pub mod history;
 pub mod import;
 pub mod layout;

@@ -3,6 +3,7 @@
 use crate::group::{brokers_and_store, settings};
 use crate::program;
 use afferent_tests::door::Door;
+use afferent_tests::kafka::Kafka;
 use afferent_tests::minio::{ACCESS_KEY_ID, BUCKET, Minio, SECRET_ACCESS_KEY};
 use afferent_tests::rows;
 use afferent_tests::server::{Server, wait_for};
@@ -72,10 +73,7 @@ fn a_store_goes_on_with_an_empty_log_and_with_no_other() {
     assert!(server.stop().unwrap().success());
     fs::remove_dir_all(&log).unwrap();
     is_another_log(&mut server);
-    let config = server.write_config().unwrap();
-    let mut command = Command::new(program());
-    command.arg("move-log").arg("--config").arg(config).arg("--data").arg(server.data()).arg("--old-log-is-lost");
-    assert!(command.status().unwrap().success());
+    assert!(command(&server).arg("--old-log-is-lost").status().unwrap().success());
     server.restart().unwrap();
     check(&server.door());
 }
@@ -84,15 +82,14 @@ fn a_store_goes_on_with_an_empty_log_and_with_no_other() {
 fn a_store_goes_on_from_the_embedded_log_to_kafka_and_from_topics_to_others() {
     let test = "a_store_goes_on_from_the_embedded_log_to_kafka_and_from_topics_to_others";
     let Some((folder, kafka, minio)) = brokers_and_store(test, 1) else { return };
-    let on =
-        |prefix: &str, more: &str| format!("{}{more}", settings(&kafka, &minio).replace("[log]\n", &format!("[log]\ntopic_prefix = {prefix:?}\n")));
+    let on = |prefix: &str| on_topics(&kafka, &minio, prefix);
     let (first, second) = (kafka.prefix(), kafka.prefix());
     let mut server = begun(folder.path(), "");
     assert!(server.stop().unwrap().success());
     copy_to_bucket(&server.data().join("store"), &minio);
     let bucket = minio.config("group");
     let embedded = config(&folder.path().join("0"), &format!("[data]\ndir = {:?}\n{bucket}", server.data().display().to_string()));
-    let mut server = Server::prepared(program(), folder.path(), &on(&first, ""), &[]).unwrap();
+    let mut server = Server::prepared(program(), folder.path(), &on(&first), &[]).unwrap();
     is_another_log(&mut server);
     moved(&server, &embedded, &format!("goes on with the topics {first}.* of the Kafka cluster"));
     server.restart().unwrap();
@@ -100,8 +97,8 @@ fn a_store_goes_on_from_the_embedded_log_to_kafka_and_from_topics_to_others() {
 
     assert!(server.stop().unwrap().success());
     // Three partitions of the metrics before, one from now on.
-    let before = config(&folder.path().join("1"), &on(&first, ""));
-    let one = on(&second, "").replace("partitions = 3", "partitions = 1");
+    let before = config(&folder.path().join("1"), &on(&first));
+    let one = on(&second).replace("partitions = 3", "partitions = 1");
     let mut server = Server::prepared(program(), folder.path(), &one, &[]).unwrap();
     is_another_log(&mut server);
     moved(&server, &before, &format!("goes on with the topics {second}.* of the Kafka cluster"));
@@ -130,10 +127,7 @@ fn a_store_goes_on_from_the_embedded_log_to_kafka_and_from_topics_to_others() {
 fn a_store_of_an_engine_for_each_partition_goes_on_with_other_topics() {
     let test = "a_store_of_an_engine_for_each_partition_goes_on_with_other_topics";
     let Some((folder, kafka, minio)) = brokers_and_store(test, 1) else { return };
-    let on = |prefix: &str| {
-        let all = settings(&kafka, &minio).replace("[log]\n", &format!("[log]\ntopic_prefix = {prefix:?}\n"));
-        format!("{all}\n[server]\nengine_per_partition = true\n")
-    };
+    let on = |prefix: &str| format!("{}\n[server]\nengine_per_partition = true\n", on_topics(&kafka, &minio, prefix));
     let (first, second) = (kafka.prefix(), kafka.prefix());
     let mut server = begun(folder.path(), &on(&first));
     assert!(server.stop().unwrap().success());
@@ -143,6 +137,11 @@ fn a_store_of_an_engine_for_each_partition_goes_on_with_other_topics() {
     moved(&server, &before, &format!("goes on with the topics {second}.* of the Kafka cluster"));
     server.restart().unwrap();
     goes_on(&mut server);
+}
+
+/// With the log in topics of this prefix.
+fn on_topics(kafka: &Kafka, minio: &Minio, prefix: &str) -> String {
+    settings(kafka, minio).replace("[log]\n", &format!("[log]\ntopic_prefix = {prefix:?}\n"))
 }
 
 /// A server with a view, half of the samples and an incident that is open.
@@ -207,12 +206,16 @@ fn config(folder: &Path, text: &str) -> PathBuf {
     path
 }
 
-/// Runs the command with what the server has, from the log of this configuration.
-fn move_log(server: &Server, from: &Path) -> (Option<i32>, String) {
-    let config = server.write_config().unwrap();
+/// The command with what the server has.
+fn command(server: &Server) -> Command {
     let mut command = Command::new(program());
-    command.arg("move-log").arg("--config").arg(config).arg("--data").arg(server.data()).arg("--from-config").arg(from);
-    let done = command.output().unwrap();
+    command.arg("move-log").arg("--config").arg(server.write_config().unwrap()).arg("--data").arg(server.data());
+    command
+}
+
+/// Runs it, from the log of this configuration.
+fn move_log(server: &Server, from: &Path) -> (Option<i32>, String) {
+    let done = command(server).arg("--from-config").arg(from).output().unwrap();
     (done.status.code(), format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr)))
 }
 

@@ -16,11 +16,8 @@ pub fn run(args: &MoveLogArgs) -> anyhow::Result<Exit> {
     telemetry::start_logs(&config.telemetry);
     block_on(async move {
         let moved = wire::move_log(&config, before.as_ref()).await?;
-        let said = match moved.states {
-            0 => format!("The store at {} goes on with {} already.\n", moved.store, moved.log),
-            _ => format!("The store at {} goes on with {}.\nStart afferent with that log from now on.\n", moved.store, moved.log),
-        };
-        std::io::stdout().write_all(said.as_bytes())?;
+        let end = if moved.already { " already.\n" } else { ".\nStart afferent with that log from now on.\n" };
+        write!(std::io::stdout(), "The store at {} goes on with {}{end}", moved.store, moved.log)?;
         Ok(Exit::Done)
     })
 }

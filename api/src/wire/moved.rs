@@ -1,37 +1,30 @@
 //! Lets a store go on with another log: everything of the one before is in its tables, and its state begins at the first record of the new one. Nothing
 //! runs meanwhile.
 
+use super::chains::chains;
 use super::log::Log;
 use super::partitions::check_engines;
-use super::work::writer_name;
 use crate::config::{Config, LogConfig};
-use afferent_engine::checkpoint::{Checkpoint, GroupName};
-use afferent_engine::clock::{Clock as _, SystemClock};
+use afferent_engine::checkpoint::Checkpoint;
 use afferent_engine::commit::Chain;
 use afferent_engine::error::{Error, ErrorKind, Result};
-use afferent_engine::live::Live;
-use afferent_engine::log::{LogName, Position, Topic};
-use afferent_engine::table::TableStore;
-use afferent_storage::checkpoint::ObjectCheckpoints;
+use afferent_engine::log::{LogName, Position};
 use afferent_storage::object_store::Store;
 use afferent_storage::steps::Steps;
-use afferent_storage::table::delta::DeltaTables;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Between two looks at the log before, which must be the same: whoever still writes to it is to be seen.
 const STILL_FOR: Duration = Duration::from_secs(3);
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Moved {
     /// Where the store is.
     pub(crate) store: String,
     /// The log that it goes on with.
     pub(crate) log: String,
-    /// How many engines' states begin there now; 0 where all did before.
-    pub(crate) states: usize,
+    /// It did before.
+    pub(crate) already: bool,
 }
 
 /// An engine's chain, and its newest checkpoint.
@@ -40,17 +33,6 @@ struct Link {
     newest: Option<Checkpoint>,
     /// The logs that it reads of the new one.
     logs: Vec<LogName>,
-}
-
-/// Checks that every engine's state goes on in this log, before anything is taken into it.
-///
-/// # Errors
-/// As [`Chain::check_start`].
-pub(super) async fn check_log(config: &Config, store: &Store, log: &Log) -> Result<()> {
-    for (chain, logs) in links(config, store, log) {
-        chain.check_start(&logs).await?;
-    }
-    Ok(())
 }
 
 /// Lets the store of `config` go on with the log of `config`, which must be empty. Everything in the log `before` must be in the store; without one that
@@ -88,8 +70,7 @@ async fn between(config: &Config, store: &Store, before: Option<&Log>, log: &Log
             return Err(Error::new(ErrorKind::Conflict, format!("a process works the log {which}: stop all of them, and try again")));
         }
     }
-    let links = links(config, store, log);
-    let links = newest(links).await?;
+    let links = newest(chains(config, store, log)).await?;
     if links.iter().all(|link| link.newest.is_none()) {
         return Err(Error::invalid(format!("the store at {shown} has no checkpoint: there is nothing to move, start with the new log")));
     }
@@ -106,8 +87,8 @@ async fn between(config: &Config, store: &Store, before: Option<&Log>, log: &Log
             left.push((&link.chain, newest, positions));
         }
     }
-    let moved = Moved { store: shown, log: name, states: left.len() };
-    if let (Some(before), false) = (before, left.is_empty()) {
+    let moved = Moved { store: shown, log: name, already: left.is_empty() };
+    if let (Some(before), false) = (before, moved.already) {
         let newest: Vec<&Checkpoint> = left.iter().map(|(_, newest, _)| *newest).collect();
         // Where it was broken off, the logs of those that have moved were looked at then.
         let first_time = newest.len() == links.iter().filter(|link| link.newest.is_some()).count();
@@ -117,7 +98,7 @@ async fn between(config: &Config, store: &Store, before: Option<&Log>, log: &Log
         check_before(before, &begun, &newest).await?;
     }
     for (chain, newest, positions) in left {
-        chain.begin_log(newest, positions).await?;
+        chain.begin_log(newest, &positions).await?;
     }
     Ok(moved)
 }
@@ -144,29 +125,7 @@ fn positions(newest: &Checkpoint, logs: &[LogName], bounds: &Bounds, name: &str,
 /// First and next position of each log.
 type Bounds = BTreeMap<LogName, (Position, Position)>;
 
-/// The chains of every engine that this store has or may have.
-fn links(config: &Config, store: &Store, log: &Log) -> Vec<(Chain, Vec<LogName>)> {
-    let tables = DeltaTables::new(store.clone());
-    let checkpoints = ObjectCheckpoints::new(store.clone());
-    let metrics = |partition| LogName { topic: Topic::Metrics, partition };
-    let (whole, each) = (GroupName::of_partition(0), config.server.engine_per_partition);
-    let engines: Vec<(GroupName, Vec<LogName>)> = if each {
-        let partitions = (0..log.spread().partitions).map(|n| (GroupName::of_metrics(n), vec![metrics(n)]));
-        partitions.chain([(GroupName::of_views(), vec![LogName::first(Topic::Events)])]).collect()
-    } else {
-        vec![(whole, log.names())]
-    };
-    let clock = Arc::new(SystemClock);
-    let writer = format!("move-log {}", writer_name(clock.now(), None));
-    let chain = |(group, logs): (GroupName, Vec<LogName>)| {
-        let tables: Arc<dyn TableStore> = if each { tables.of(&group) } else { tables.clone() };
-        let (checkpoints, live) = (checkpoints.clone(), Arc::<Live>::default());
-        (Chain { tables, group, writer: writer.clone(), checkpoints, log: log.reader(), live, clock: clock.clone() }, logs)
-    };
-    engines.into_iter().map(chain).collect()
-}
-
-/// The same with their newest checkpoints.
+/// Chains with their newest checkpoints.
 async fn newest(chains: Vec<(Chain, Vec<LogName>)>) -> Result<Vec<Link>> {
     let mut links = vec![];
     for (chain, logs) in chains {

@@ -54,16 +54,11 @@ pub(super) struct Ground {
 pub(super) async fn check_engines(config: &Config, log: &Log, store: &Store) -> Result<()> {
     let StorePlace::Bucket(_) = &config.store else { return Ok(()) };
     let (whole, each) = ("one engine for the whole log", format!("an engine for each of {} partitions", log.spread().partitions));
-    let ours = if config.server.engine_per_partition { each.as_str() } else { whole };
-    let mut begun = String::new();
-    if config.server.engine_per_partition {
-        // Begun before that was written down.
-        let first = ObjectCheckpoints::new(store.clone()).latest(&GroupName::of_partition(0)).await?;
-        begun = first.map(|_| whole.to_owned()).unwrap_or_default();
-    }
-    if begun.is_empty() {
-        begun = store.engines(ours).await?;
-    }
+    let is_each = config.server.engine_per_partition;
+    let ours = if is_each { each.as_str() } else { whole };
+    // Begun before that was written down.
+    let is_older = is_each && ObjectCheckpoints::new(store.clone()).latest(&GroupName::of_partition(0)).await?.is_some();
+    let begun = if is_older { whole.to_owned() } else { store.engines(ours).await? };
     if begun == ours {
         return Ok(());
     }

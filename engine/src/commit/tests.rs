@@ -105,13 +105,13 @@ async fn a_chain_goes_on_in_another_log_only_where_it_was_begun_there() {
     // Nothing says that a log without a name is another one.
     assert!(chain(None).recover().await.unwrap().is_some());
 
-    b.begin_log(&newest, BTreeMap::from([(log, Position(0))])).await.unwrap();
+    b.begin_log(&newest, &BTreeMap::from([(log, Position(0))])).await.unwrap();
     let (begun, theirs) = b.recover().await.unwrap().expect("a checkpoint");
     assert_eq!((begun.epoch, Chain::positions(&begun), theirs), (Epoch(2), BTreeMap::from([(log, Position(0))]), parts));
     assert_eq!(a.recover().await.unwrap_err().kind(), ErrorKind::Conflict);
     // What the epoch before had is there once.
     assert_eq!(tables.files(&TableName::new(schema::DEAD_LETTERS)).await.unwrap().files.len(), 1);
-    assert_eq!(b.begin_log(&newest, BTreeMap::new()).await.unwrap_err().kind(), ErrorKind::Conflict, "somebody wrote the chain meanwhile");
+    assert_eq!(b.begin_log(&newest, &BTreeMap::new()).await.unwrap_err().kind(), ErrorKind::Conflict, "somebody wrote the chain meanwhile");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 use super::*;
-use afferent_engine::checkpoint::{CHECKPOINT_VERSION, Epoch};
-use afferent_engine::error::ErrorKind;
+use afferent_engine::checkpoint::{CHECKPOINT_VERSION, Epoch, GroupName};
+use afferent_engine::log::Topic;
 use afferent_engine::time::WallTime;
 
 const METRICS: LogName = LogName { topic: Topic::Metrics, partition: 0 };
