@@ -1,6 +1,7 @@
 //! Three brokers, a store and three processes, under load: each of them dies, stands still and comes back, alone and together. What was acknowledged
-//! stands once in samples, panes and views; how long nothing new was acknowledged and shown is told by fault. `AFFERENT_ROUNDS` says how many of each,
-//! `AFFERENT_AWAY_S` how long the store stays away, `AFFERENT_FAULTS` a word of those that are tried.
+//! stands once in samples, panes and views, and every answer meanwhile says what it lacks; how long nothing new was acknowledged and shown is told by
+//! fault. `AFFERENT_ROUNDS` says how many of each, `AFFERENT_AWAY_S` how long the store stays away, `AFFERENT_FAULTS` a word of those that are tried;
+//! with `AFFERENT_WITNESS=no` nobody asks meanwhile, which on a small machine makes the times shorter.
 
 use crate::group::{Group, brokers_and_store, settings};
 use crate::torture::views;
@@ -8,7 +9,8 @@ use afferent_tests::kafka::Kafka;
 use afferent_tests::ledger::Key;
 use afferent_tests::minio::Minio;
 use afferent_tests::sender::{Fleet, long_ago_ms, now_ms};
-use afferent_tests::server::Server;
+use afferent_tests::server::{Server, wait_for};
+use afferent_tests::witness::{Seen, Witness};
 use afferent_tests::{rows, wire};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -252,7 +254,9 @@ fn everything_stands_once(test: &str, more: &str, faults: &[Fault]) {
     let (fleet, rounds) = (Fleet::new(seed, SENDERS, start_ms), from_environment("AFFERENT_ROUNDS", ROUNDS));
     let (door, wanted) = (world.group.door(0), std::env::var("AFFERENT_FAULTS").unwrap_or_default());
     assert!(faults.iter().any(|(name, _)| name.contains(&wanted)), "no fault is called so: {wanted}");
-    let mut sent = fleet.send_during(&door, || {
+    let witness = Witness::new((0..PROCESSES).map(|n| world.group.door(n)).collect(), start_ms + 86_400_000);
+    let mut seen = Seen::default();
+    let mut all_faults = || {
         for round in 1..=rounds {
             for (name, fault) in faults.iter().filter(|(name, _)| name.contains(&wanted)) {
                 eprintln!("round {round}: {name}");
@@ -260,8 +264,21 @@ fn everything_stands_once(test: &str, more: &str, faults: &[Fault]) {
                 fault(&mut world);
             }
         }
+    };
+    let mut sent = fleet.send_during(&door, || {
+        // Whoever sends first says where time begins; the others are not to be late for ever.
+        let senders = "SELECT count(DISTINCT instance) FROM metrics.\"ledger\"";
+        wait_for("all senders to be known", || rows::one_int(&door, senders).is_ok_and(|known| known == SENDERS as i64));
+        match std::env::var("AFFERENT_WITNESS").as_deref() {
+            Ok("no") => all_faults(),
+            _ => seen = witness.watch_during(&mut all_faults),
+        }
     });
     sent.samples.acknowledge(world.probes.clone());
+    sent.samples.merge(seen.samples);
+    eprintln!("{} answers were whole, {} said what they lack; none: {:#?}", seen.whole, seen.partial, seen.refused);
+    assert!(seen.lies.is_empty(), "{} answers were silently wrong, the first: {:#?}", seen.lies.len(), &seen.lies[..seen.lies.len().min(5)]);
+    assert!(seen.whole > 20 || seen.whole + seen.partial == 0, "next to nothing was answered whole");
     for (name, gaps) in &mut world.gaps {
         gaps.sort();
         let second = |at: usize| gaps[at].as_secs_f64();

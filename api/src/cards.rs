@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use service_detail::ServiceRows;
 use sha2::{Digest, Sha256};
+use std::time::Instant;
 use types::CardType;
 
 /// Characters a service's name may have in a query.
@@ -116,7 +117,8 @@ fn kind(name: &str) -> ApiResult<CardType> {
 
 fn setting(state: &AppState, query: &CardQuery, headers: &HeaderMap) -> Setting {
     let language = headers.get(ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok());
-    Setting { locale: Locale::negotiate(query.locale.as_deref(), language), now: state.clock.now() }
+    let lacks = state.live.view().status.unread(Instant::now()).is_some();
+    Setting { locale: Locale::negotiate(query.locale.as_deref(), language), now: state.clock.now(), lacks }
 }
 
 /// Reads the rows of a card and makes it.

@@ -52,10 +52,11 @@ pub fn router(state: AppState, ingest: Router) -> Router {
         .merge(partitions::serve::router(state.clone()));
     // Freshness is told while the log is replayed, too.
     let fresh = Router::new().route("/api/v1/freshness", get(status::freshness)).with_state(state.clone());
+    let fresh = fresh.layer(from_fn_with_state(state.clone(), told_elsewhere));
     let shown = shown(state.clone()).layer(from_fn_with_state(state.clone(), whole)).layer(from_fn_with_state(state.clone(), recovered));
     let shown = shown.layer(from_fn_with_state(state.clone(), shown_elsewhere)).layer(from_fn_with_state(state.config.server.roles, shows));
-    let answers = backfill::router(state.clone()).layer(from_fn_with_state(state.clone(), recovered)).merge(fresh);
-    let answers = answers.layer(from_fn_with_state(state.clone(), works)).merge(shown);
+    let answers = backfill::router(state.clone()).layer(from_fn_with_state(state.clone(), recovered));
+    let answers = answers.layer(from_fn_with_state(state.clone(), works)).merge(fresh).merge(shown);
     // Statements have a time limit of their own, which may be longer.
     let statements = Router::new().route("/api/v1/sql", get(sql::get).post(sql::post)).with_state(state.clone());
     let statements = statements.layer(from_fn_with_state(state.clone(), recovered_or_waits)).merge(stages::router(state));
@@ -115,12 +116,23 @@ async fn recovered(State(state): State<AppState>, request: Request, next: Next) 
     error.hint("GET /readyz says when it is done; writes are taken meanwhile").into_response()
 }
 
-/// Cards and statistics are whole or not there: they could not say what they lack.
+/// Cards and statistics are of all partitions or not there: nobody could tell how much a part is off. Where only the last seconds may be missing, they
+/// are there, and say so.
 async fn whole(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
-    match state.live.view().status.missing.first() {
-        Some(missing) => ApiError::unavailable(missing.clone()).hint("SQL answers from what there is, and says so").into_response(),
-        None => next.run(request).await,
+    let status = state.live.view().status.clone();
+    if let Some(missing) = status.missing.first() {
+        return lacks(missing.clone()).into_response();
     }
+    let unread = status.unread(Instant::now());
+    let mut answer = next.run(request).await;
+    if let Some(unread) = unread.filter(|_| answer.status().is_success()) {
+        sql::mark_partial(&mut answer, &unread);
+    }
+    answer
+}
+
+fn lacks(missing: String) -> ApiError {
+    ApiError::unavailable(missing).hint("SQL answers from what there is, and says so")
 }
 
 /// Who waits for the log has its rows from elsewhere.
@@ -147,22 +159,36 @@ async fn shown_elsewhere(State(state): State<AppState>, request: Request, next: 
     }
     let (works_at, uri) = (state.standby.works_at(), request.uri().clone());
     if let Some(Reading::Whole(whole)) = state.replica.read(works_at.as_deref()).await {
-        let Ok(answer) = shown(state.over(Arc::clone(&whole.view))).oneshot(request).await;
+        let over = state.over(Arc::clone(&whole.view));
+        let shown = shown(over.clone()).layer(from_fn_with_state(over, self::whole));
+        let Ok(answer) = shown.oneshot(request).await;
         if !whole.has_failed() && !whole.is_too_large() && whole.view.status.missing.is_empty() {
             return answer;
         }
     }
-    elsewhere(works_at.as_deref(), &uri)
+    elsewhere(&state, &uri)
 }
 
 /// Who waits for the log sends readers on to the process that works it.
 async fn works(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
-    if state.standby.waits() { elsewhere(state.standby.works_at().as_deref(), request.uri()) } else { next.run(request).await }
+    if state.standby.waits() { elsewhere(&state, request.uri()) } else { next.run(request).await }
 }
 
-/// Sends a reader, method and body included, to the process that works.
-pub(crate) fn elsewhere(works_at: Option<&str>, uri: &Uri) -> Response<Body> {
+/// The same; while that one does not answer, what was last told of it is told here.
+async fn told_elsewhere(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
+    match state.replica.silent().filter(|_| state.standby.waits()) {
+        Some((view, missing)) => status::told_last(&state, &view.status, &missing),
+        None => works(State(state), request, next).await,
+    }
+}
+
+/// Sends a reader, method and body included, to the process that works; not to one that is known not to answer.
+pub(crate) fn elsewhere(state: &AppState, uri: &Uri) -> Response<Body> {
+    if let Some((_, missing)) = state.replica.silent() {
+        return lacks(missing.to_string()).into_response();
+    }
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let works_at = state.standby.works_at();
     let location = works_at.and_then(|address| HeaderValue::try_from(format!("{}{path}", address.trim_end_matches('/'))).ok());
     let Some(location) = location else {
         let error = ApiError::unavailable("this process waits for its turn, and the one that works is not known");

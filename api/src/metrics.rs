@@ -110,7 +110,10 @@ pub fn descriptions() -> Vec<(&'static str, &'static str)> {
         (Metric::RequestsInFlight.name(), "Requests being worked on."),
         (Metric::Ready.name(), "1 once this process answers completely, else 0."),
         (Metric::Standby.name(), "1 while another process of the group works the log and this one waits, else 0."),
-        (Metric::PartialAnswers.name(), "Statements answered in part, because the process that works the log did not answer."),
+        (
+            Metric::PartialAnswers.name(),
+            "Answers that said what they lack: the process that works the log did not answer, or the log could not be read to its end.",
+        ),
         (
             Metric::RepairOldestLag.name(),
             "Milliseconds between now and the event time of the oldest sample that waits to be repaired; 0 where none waits.",

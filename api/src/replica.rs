@@ -27,6 +27,9 @@ const VIEW_WAIT: Duration = Duration::from_secs(5);
 /// A question that fails sooner met a connection that the other end had closed: it is asked once more.
 const STALE_WITHIN: Duration = Duration::from_millis(500);
 
+/// The process that works is asked every second while this one waits: it does not answer where it has said nothing for so long.
+const SILENT_AFTER: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 3_000 });
+
 /// How long it may take to give the rows of one table.
 const ROWS_WAIT: Duration = Duration::from_secs(20);
 
@@ -141,9 +144,19 @@ impl Replica {
 
     /// What was published when the process that works was last heard of.
     fn part(&self) -> Option<Reading> {
-        let known = self.known()?;
+        let (view, missing) = Self::last(&*self.known()?);
+        Some(Reading::Part(view, missing))
+    }
+
+    /// The same where that one was asked again and again, and has not answered.
+    pub fn silent(&self) -> Option<(Arc<ReadView>, Missing)> {
+        let known = self.known().filter(|known| known.heard_at.elapsed() >= SILENT_AFTER)?;
+        Some(Self::last(&known))
+    }
+
+    fn last(known: &Known) -> (Arc<ReadView>, Missing) {
         let missing = Missing { works_at: known.works_at.clone(), epoch: known.view.status.epoch, silent_s: known.heard_at.elapsed().as_secs() };
-        Some(Reading::Part(Arc::new(known.view.clone()), missing))
+        (Arc::new(known.view.clone()), missing)
     }
 
     fn known(&self) -> Option<Arc<Known>> {

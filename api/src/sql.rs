@@ -21,7 +21,7 @@ use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri};
 use body::Rows;
 use format::Format;
 use futures::StreamExt as _;
@@ -178,7 +178,7 @@ async fn answer(state: &AppState, question: Question, head: &Parts, started: Ins
     }
     if state.standby.waits() {
         return match view_statement {
-            Some(_) => Ok(elsewhere(state.standby.works_at().as_deref(), &head.uri)),
+            Some(_) => Ok(elsewhere(state, &head.uri)),
             None => answer_waiting(state, &statement, head, format, started).await,
         };
     }
@@ -227,27 +227,34 @@ async fn answer_waiting(state: &AppState, statement: &str, head: &Parts, format:
             },
         }
     }
-    Ok(elsewhere(works_at.as_deref(), &head.uri))
+    Ok(elsewhere(state, &head.uri))
 }
 
 async fn respond_with(answer: Answer, missing: Option<Missing>, format: Format, started: Instant) -> ApiResult {
     let (schema, status) = (answer.schema(), answer.status().clone());
-    let missing: Vec<String> = missing.iter().map(Missing::to_string).chain(status.missing.iter().cloned()).collect();
+    let missing: Vec<String> = missing.iter().map(Missing::to_string).chain(status.lacks(started)).collect();
     let missing = Some(missing.join("; ")).filter(|missing| !missing.is_empty());
     let mut stats = stats(&status);
     if answer.processes() > 1 {
         stats.insert("processes".to_owned(), json!(answer.processes()));
     }
     if let Some(missing) = &missing {
-        metrics::counter!(Metric::PartialAnswers.name()).increment(1);
         stats.insert("partial".to_owned(), json!(missing));
     }
     let batches = answer.map(|batch| batch.map_err(ApiError::from)).boxed();
     let mut response = respond(Rows { schema, batches, stats, started }, &status, format).await?;
-    if let Some(missing) = missing.and_then(|missing| HeaderValue::try_from(missing).ok()) {
-        response.headers_mut().insert(PARTIAL, missing);
+    if let Some(missing) = missing {
+        mark_partial(&mut response, &missing);
     }
     Ok(response)
+}
+
+/// Says in an answer's header what it lacks, or may lack.
+pub(crate) fn mark_partial(response: &mut Response<Body>, missing: &str) {
+    metrics::counter!(Metric::PartialAnswers.name()).increment(1);
+    if let Ok(missing) = HeaderValue::try_from(missing) {
+        response.headers_mut().insert(PARTIAL, missing);
+    }
 }
 
 async fn respond(rows: Rows, status: &Status, format: Format) -> ApiResult {

@@ -3,13 +3,16 @@
 use crate::backfill;
 use crate::config::Config;
 use crate::error::{ApiResult, json_response};
+use crate::replica::Missing;
 use crate::state::AppState;
 use crate::views::files::ViewFiles;
-use afferent_engine::status::{GenerationStatus, PartitionStatus, RepairStatus, SourceStatus, Status, StoreStatus, ViewStatus};
+use afferent_engine::status::{GenerationStatus, LogStatus, PartitionStatus, RepairStatus, SourceStatus, Status, StoreStatus, ViewStatus};
 use afferent_engine::time::{EventTime, WallTime};
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Response, StatusCode};
 use serde_json::{Value, json};
+use std::time::Instant;
 
 /// Answers with the report.
 ///
@@ -25,14 +28,23 @@ pub async fn freshness(State(state): State<AppState>) -> ApiResult {
     Ok(json_response(StatusCode::OK, &report))
 }
 
+/// What the process that works the log told last, where it does not answer.
+pub fn told_last(state: &AppState, status: &Status, missing: &Missing) -> Response<Body> {
+    // Nobody answers completely.
+    let status = Status { recovered: false, ..status.told_last(missing.to_string()) };
+    json_response(StatusCode::OK, &report(&status, state.clock.now()))
+}
+
 /// The report as JSON. Unknown is null; lags are seconds behind `now`.
 pub fn report(status: &Status, now: WallTime) -> Value {
     let sources: serde_json::Map<_, _> = status.sources.iter().map(|(name, s)| (name.to_string(), source(s, now))).collect();
     let views: serde_json::Map<_, _> = status.views.iter().map(|(name, v)| (name.clone(), view(v, now))).collect();
-    let logs = status.logs.iter().map(|(name, log)| {
+    let at = Instant::now();
+    let log = |log: &LogStatus| {
         let waiting = log.next.0.saturating_sub(log.checkpointed.0);
-        (name.clone(), json!({ "next_position": log.next.0, "checkpointed_position": log.checkpointed.0, "replay_records": waiting }))
-    });
+        let unread_s = log.unread(at).map_or(Value::Null, |unread| json!(unread.as_secs_f64()));
+        json!({ "next_position": log.next.0, "checkpointed_position": log.checkpointed.0, "replay_records": waiting, "unread_s": unread_s })
+    };
     json!({
         "generated_at": WallTimeText(now).to_string(),
         "recovered": status.recovered,
@@ -46,13 +58,13 @@ pub fn report(status: &Status, now: WallTime) -> Value {
         "late_count": status.sources.values().map(|s| s.late).sum::<u64>(),
         "coverage": coverage(status),
         "sources": sources,
-        "logs": logs.collect::<serde_json::Map<_, _>>(),
+        "logs": status.logs.iter().map(|(name, l)| (name.clone(), log(l))).collect::<serde_json::Map<_, _>>(),
         "views": views,
         "repair": repair(&status.repair, now),
         "store": store(&status.store, now),
         "backfills": backfill::reports(status, now),
         "partitions": status.partitions.iter().map(|(number, p)| (number.to_string(), partition(p, now))).collect::<serde_json::Map<_, _>>(),
-        "missing": status.missing,
+        "missing": status.lacks(at),
     })
 }
 

@@ -98,6 +98,8 @@ pub struct Pipeline {
     unsaved: bool,
     /// Closed panes as the last checkpoint has them; sharing the cells makes a change visible as another allocation.
     pub(crate) saved_panes: BTreeMap<i64, Arc<Vec<(u32, Cell)>>>,
+    /// How many names of metrics and labels the last checkpoint has.
+    pub(crate) saved_names: Option<(usize, usize)>,
     open_panes: BTreeMap<i64, Arc<view::OpenPane>>,
     /// The registry's metrics as readers have them, with the registry's generation.
     shown_metrics: (u64, Arc<Vec<MetricInfo>>),
@@ -148,6 +150,7 @@ impl Pipeline {
             unshown: false,
             unsaved: false,
             saved_panes: BTreeMap::new(),
+            saved_names: None,
             open_panes: BTreeMap::new(),
             shown_metrics: (0, Arc::default()),
             inventory,

@@ -273,6 +273,19 @@ impl Registry {
         &self.metrics
     }
 
+    /// How many metrics and how many label names they have: what there is of either is never taken away.
+    pub fn names_count(&self) -> (usize, usize) {
+        (self.metrics.len(), self.metrics.iter().map(|m| m.label_names.len()).sum())
+    }
+
+    /// Puts back a metric whose series may be gone, as a checkpoint kept it: its rows can still be read.
+    pub fn restore_metric(&mut self, name: &str, label_names: BTreeSet<String>) {
+        let index = self.metric_index(name) as usize;
+        if let Some(metric) = self.metrics.get_mut(index) {
+            metric.label_names.extend(label_names);
+        }
+    }
+
     /// The index of a metric.
     pub fn metric_named(&self, name: &str) -> Option<u32> {
         self.metric_by_name.get(name).copied()

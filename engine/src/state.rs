@@ -20,7 +20,7 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -32,6 +32,9 @@ pub const STATE_VERSION: u32 = 2;
 
 /// Before the names of states that a partition keeps for the owner of the views.
 const PARTS: &str = "parts-";
+
+/// Names of metrics and of their labels.
+const METRICS: &str = "metrics.json";
 
 /// One part of the state.
 #[derive(Debug, Clone)]
@@ -96,6 +99,10 @@ impl Pipeline {
         let events: Vec<[u8; 16]> = self.events.iter().map(u128::to_le_bytes).collect();
         columns("events", named(vec![("hash", fixed16(&events)?)])?)?;
         columns("series", series::save(self)?)?;
+        let names = Some(self.registry.names_count());
+        let content = if names == self.saved_names { PartContent::Unchanged } else { PartContent::File(self.metric_names()?) };
+        parts.push(StatePart { name: METRICS.into(), content });
+        self.saved_names = names;
         let mut kept = BTreeMap::new();
         for (start, cells) in self.panes.closed() {
             // Closed panes seldom change: their file of the last checkpoint serves again.
@@ -159,6 +166,12 @@ impl Pipeline {
         for batch in decode_batches(part("series.arrow")?)? {
             series::load(self, &batch)?;
         }
+        // Checkpoints of before have none: then only those of the live series are known.
+        if let Some(names) = parts.get(METRICS) {
+            let names: BTreeMap<String, BTreeSet<String>> =
+                serde_json::from_slice(names).map_err(|e| Error::caused(ErrorKind::Corrupt, "the state's metrics cannot be read", e))?;
+            names.into_iter().for_each(|(name, labels)| self.registry.restore_metric(&name, labels));
+        }
         for batch in decode_batches(part("targets.arrow")?)? {
             self.load_targets(&batch)?;
         }
@@ -201,6 +214,12 @@ impl Pipeline {
             }
         }
         self.restore_scalars(scalars)
+    }
+
+    /// Every metric there ever was with its label names, those included that have no live series any more.
+    fn metric_names(&self) -> Result<Bytes> {
+        let names: BTreeMap<&str, &BTreeSet<String>> = self.registry.metrics().iter().map(|m| (m.name.as_ref(), &m.label_names)).collect();
+        Ok(serde_json::to_vec(&names).map_err(|e| Error::caused(ErrorKind::Internal, "state of metrics", e))?.into())
     }
 
     fn scalars(&self) -> Scalars {

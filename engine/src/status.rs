@@ -4,6 +4,10 @@ use crate::log::Position;
 use crate::time::{EventTime, WallTime};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A log that was not read to its end for longer is told of: readers may lack what other processes took in since.
+pub const UNREAD_MAX: Duration = Duration::from_secs(3);
 
 /// One consistent report.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +55,31 @@ impl Status {
         self.buffered_rows += partition.buffered_rows;
         self.repair.take(&partition.repair);
         self.missing.extend(partition.missing.iter().cloned());
+    }
+
+    /// The logs whose records of the last seconds before `now` may not all be there: they could not be read to their ends, or were not, for longer than
+    /// [`UNREAD_MAX`]. With a sentence for readers.
+    pub fn unread(&self, now: Instant) -> Option<String> {
+        let unread =
+            |(name, log): (&'_ String, &LogStatus)| log.unread(now).filter(|unread| *unread > UNREAD_MAX).map(|unread| (name.clone(), unread));
+        let unread: Vec<(String, Duration)> = self.logs.iter().filter_map(unread).collect();
+        let longest = unread.iter().map(|(_, unread)| unread.as_secs()).max()?;
+        let logs: Vec<String> = unread.into_iter().map(|(name, _)| name).collect();
+        Some(format!("records of the last {longest} s may be missing: {} could not be read to the end since", logs.join(", ")))
+    }
+
+    /// The same, of an engine that does not answer any more, and what is missing because of that: how far it had read the log does not matter beside it.
+    #[must_use]
+    pub fn told_last(&self, missing: String) -> Self {
+        let mut status = self.clone();
+        status.missing.insert(0, missing);
+        status.logs.values_mut().for_each(|log| log.read_until = None);
+        status
+    }
+
+    /// Everything that an answer of `now` may lack.
+    pub fn lacks(&self, now: Instant) -> Vec<String> {
+        self.missing.iter().cloned().chain(self.unread(now)).collect()
     }
 }
 
@@ -119,6 +148,32 @@ pub struct LogStatus {
     pub next: Position,
     /// Where a replay would start: the last checkpoint's position.
     pub checkpointed: Position,
+    /// Everything that any process had acknowledged by then is in what readers see; none before that is known. Told to others as an age, since their
+    /// clocks may differ.
+    #[serde(default, with = "age")]
+    pub read_until: Option<Instant>,
+}
+
+impl LogStatus {
+    /// How long ago, at `now`, that was.
+    pub fn unread(&self, now: Instant) -> Option<Duration> {
+        self.read_until.map(|until| now.saturating_duration_since(until))
+    }
+}
+
+/// An instant as the milliseconds since then.
+mod age {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+    use std::time::{Duration, Instant};
+
+    pub(super) fn serialize<S: Serializer>(at: &Option<Instant>, to: S) -> Result<S::Ok, S::Error> {
+        at.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Instant>, D::Error> {
+        let age = Option::<u64>::deserialize(from)?;
+        Ok(age.and_then(|ms| Instant::now().checked_sub(Duration::from_millis(ms))))
+    }
 }
 
 /// One view.

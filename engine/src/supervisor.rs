@@ -1,5 +1,6 @@
 //! The loop around the pipeline: recovery, replay, intake in order, ticks, checkpoints, graceful stop. All I/O of the engine is here.
 
+mod ends;
 mod follow;
 mod merge;
 mod outage;
@@ -22,6 +23,7 @@ use crate::pipeline::{LATE_WAITING_MAX, Pipeline};
 use crate::query::{Compiler, Inventory, STACK_BYTES, View};
 use crate::table::{History, TableStore};
 use ::metrics::Label;
+use follow::Following;
 use outage::{Outage, commit_until_done};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -153,7 +155,7 @@ pub fn start(parts: EngineParts) -> Result<EngineHandle> {
         last_late_round: None,
         answers: vec![],
         answers_at_work: vec![],
-        behind: BTreeMap::new(),
+        following: Following::default(),
         checkpoint: None,
         committing: None,
         last_cut: Instant::now(),
@@ -206,8 +208,7 @@ struct Engine {
     /// Answers for the next checkpoint, and for the one at work.
     answers: Vec<past::Answer>,
     answers_at_work: Vec<past::Answer>,
-    /// Logs with records that are not delivered: from which position, and since when.
-    behind: BTreeMap<LogName, (Position, Instant)>,
+    following: Following,
     checkpoint: Option<Checkpoint>,
     committing: Option<Committing>,
     last_cut: Instant,
@@ -394,6 +395,9 @@ impl Engine {
         let positions = self.checkpoint.as_ref().map(Chain::positions).unwrap_or_default();
         let mut status = self.pipeline.status(self.clock.now(), self.recovered, self.epoch().0, &positions);
         status.store = self.outage.status(self.checkpoint.as_ref());
+        for (log, until) in &self.following.read_until {
+            status.logs.entry(log.to_string()).and_modify(|log| log.read_until = Some(*until));
+        }
         let status = Arc::new(status);
         let pipeline = &mut self.pipeline;
         self.live.update(|view| {

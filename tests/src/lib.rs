@@ -14,3 +14,4 @@ pub mod sender;
 pub mod server;
 pub mod skip;
 pub mod wire;
+pub mod witness;

@@ -22,6 +22,8 @@ pub struct Setting {
     pub locale: Locale,
     /// Wall time of the answer.
     pub now: WallTime,
+    /// Records of the last seconds may be missing in all of them.
+    pub lacks: bool,
 }
 
 /// Where a card's rows were read, besides the rows themselves.
@@ -68,7 +70,14 @@ impl Basis {
     /// Whether the figures can be relied on.
     pub fn state(&self, setting: &Setting, has_figures: bool, has_gaps: bool) -> CardState {
         let coverage = self.stamp.and_then(|s| s.coverage);
-        decide(&Facts { failed: self.source.failed, as_of: self.as_of(), now: setting.now, coverage, has_figures, has_gaps })
+        decide(&Facts {
+            failed: self.source.failed,
+            as_of: self.as_of(),
+            now: setting.now,
+            coverage,
+            has_figures,
+            has_gaps: has_gaps || setting.lacks,
+        })
     }
 }
 

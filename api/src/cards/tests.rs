@@ -7,7 +7,7 @@ use axum::response::IntoResponse as _;
 use std::path::PathBuf;
 
 fn setting(locale: Locale) -> Setting {
-    Setting { locale, now: WallTime(AS_OF.0 + 1_500) }
+    Setting { locale, now: WallTime(AS_OF.0 + 1_500), lacks: false }
 }
 
 fn source(view: &str) -> Source {
@@ -116,6 +116,8 @@ fn the_etag_follows_the_figures_and_not_the_clock() {
         let stale = Setting { now: WallTime(AS_OF.0 + 400_000), ..setting(Locale::En) };
         assert_ne!(first, etag(&stale, &source("a_view")), "{kind}: gone stale");
         assert_eq!(card(kind, true, &stale, &source("a_view"))["state"], "stale", "{kind}");
+        let lacks = Setting { lacks: true, ..setting(Locale::En) };
+        assert_eq!(card(kind, true, &lacks, &source("a_view"))["state"], "partial", "{kind}: the log cannot be read");
         let text = first.as_str().unwrap();
         assert!(text.starts_with('"') && text.ends_with('"') && text.len() == 34, "{text}");
     }

@@ -9,7 +9,7 @@ use afferent_engine::clock::ManualClock;
 use afferent_engine::control::Control;
 use afferent_engine::live::{Live, LiveRows, ReadView};
 use afferent_engine::schema::{self, SAMPLES, TableDef, TableName};
-use afferent_engine::status::Status;
+use afferent_engine::status::{LogStatus, Status};
 use afferent_engine::time::{EventTime, WallTime};
 use afferent_queries::dimensions::Dimensions;
 use afferent_queries::plan::Statements;
@@ -279,6 +279,36 @@ async fn before_recovery_there_is_no_answer_but_there_is_health() {
     for path in ["/", "/healthz", "/metrics", "/openapi.json", "/api/v1/freshness"] {
         assert_eq!(server.get(path).await.status, 200, "{path}");
     }
+}
+
+#[tokio::test]
+async fn where_the_log_cannot_be_read_answers_say_so_and_where_a_partition_is_missing_cards_are_none() {
+    let state = state("", true);
+    let live = state.live.clone();
+    let server = serve_with(state, Router::new()).await;
+    assert_eq!(server.get("/api/v1/cards").await.header("x-afferent-partial"), "");
+    let read_until = Instant::now().checked_sub(Duration::from_secs(9));
+    let change = |change: &dyn Fn(&mut Status)| {
+        live.update(|view| {
+            let mut status = Status::clone(&view.status);
+            change(&mut status);
+            view.status = Arc::new(status);
+        });
+    };
+    change(&|status| status.logs.extend([("metrics/0".to_owned(), LogStatus { read_until, ..LogStatus::default() })]));
+    let told = " s may be missing: metrics/0 could not be read to the end since";
+    for path in ["/api/v1/cards", "/api/v1/sql?query=SELECT%20count(*)%20FROM%20samples"] {
+        let got = server.get(path).await;
+        assert!(got.status == 200 && got.header("x-afferent-partial").ends_with(told), "{path}: {}", got.header("x-afferent-partial"));
+    }
+    change(&|status| status.missing.push("a partition".to_owned()));
+    for path in ["/api/v1/cards", "/api/v1/slo/status"] {
+        let (status, message, _) = server.get(path).await.error();
+        assert_eq!((status, message.as_str()), (503, "a partition"), "{path}");
+    }
+    let got = server.ask("SELECT count(*) FROM samples", "json").await;
+    let both = got.header("x-afferent-partial");
+    assert!(got.status == 200 && both.starts_with("a partition; records of the last ") && both.ends_with(told), "{both}");
 }
 
 #[tokio::test]

@@ -154,8 +154,8 @@ impl Slot {
             None => "no process that works it was found".to_owned(),
         };
         let why = Some(known.why.replace(char::is_control, " ")).filter(|why| !why.is_empty()).map_or(String::new(), |why| format!(" ({why})"));
-        let missing = vec![format!("rows of partition {partition} that were not published with its epoch {epoch} are missing: {process}{why}")];
-        let status = Arc::new(Status { missing, ..Status::clone(&view.status) });
+        let missing = format!("rows of partition {partition} that were not published with its epoch {epoch} are missing: {process}{why}");
+        let status = Arc::new(view.status.told_last(missing));
         Arc::new(ReadView { live: BTreeMap::new(), parts: None, status, ..view.clone() })
     }
 }

@@ -26,7 +26,7 @@ fn lags_counts_and_positions_are_what_the_engine_says() {
         SourceStatus { event_time_max: at(58_500), last_received: WallTime(59_000), active: true, accepted: 90, duplicates: 3, late: 6, rejected: 4 };
     status.sources.insert(Arc::from("a"), source);
     status.sources.insert(Arc::from("b"), SourceStatus { accepted: 100, ..SourceStatus::default() });
-    status.logs.insert("metrics/0".into(), LogStatus { next: Position(12), checkpointed: Position(10) });
+    status.logs.insert("metrics/0".into(), LogStatus { next: Position(12), checkpointed: Position(10), read_until: None });
     status.views.insert(
         "v".into(),
         ViewStatus { watermark: at(40_000), provisional_rows: 2, generation: 1, error: Some("no".into()), ..ViewStatus::default() },
@@ -39,9 +39,28 @@ fn lags_counts_and_positions_are_what_the_engine_says() {
     assert_eq!(report["sources"]["a"]["silent_s"], 1.0);
     assert_eq!(report["sources"]["a"]["coverage"], 0.9);
     assert_eq!(report["sources"]["b"]["watermark"], Value::Null);
-    assert_eq!(report["logs"]["metrics/0"], json!({ "next_position": 12, "checkpointed_position": 10, "replay_records": 2 }));
+    assert_eq!(report["logs"]["metrics/0"], json!({ "next_position": 12, "checkpointed_position": 10, "replay_records": 2, "unread_s": null }));
     assert_eq!(report["views"]["v"]["lag_s"], 20.0);
     assert_eq!(report["views"]["v"]["error"], "no");
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_missing_after_some_seconds() {
+    let read = |seconds: u64| {
+        let mut status = Status { missing: vec!["a partition".to_owned()], ..Status::default() };
+        let read_until = Instant::now().checked_sub(std::time::Duration::from_secs(seconds));
+        for name in ["events/0", "metrics/0"] {
+            status.logs.insert(name.into(), LogStatus { read_until, ..LogStatus::default() });
+        }
+        status.logs.insert("metrics/1".into(), LogStatus { read_until: Some(Instant::now()), ..LogStatus::default() });
+        report(&status, WallTime(60_000))
+    };
+    assert_eq!(read(2)["missing"], json!(["a partition"]));
+    assert_eq!(
+        read(7)["missing"],
+        json!(["a partition", "records of the last 7 s may be missing: events/0, metrics/0 could not be read to the end since"])
+    );
+    assert!(read(7)["logs"]["metrics/0"]["unread_s"].as_f64().unwrap() >= 7.0);
 }
 
 #[test]

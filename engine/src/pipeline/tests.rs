@@ -5,7 +5,7 @@ use crate::checkpoint::GroupName;
 use crate::clock::{Clock, ManualClock};
 use crate::error::Error;
 use crate::error::Result as PortResult;
-use crate::intake::{Delivery, intake};
+use crate::intake::{Deliveries, Delivery, intake};
 use crate::live::{Live, LiveFilter};
 use crate::log::{Decoder, Format, LogReader, LogWriter, Topic};
 use crate::query::{Compiler, LabelInventory, ViewSpec};
@@ -17,8 +17,10 @@ use crate::supervisor::{EngineParts, Share, start};
 use crate::table::TableStore;
 use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
+use async_trait::async_trait;
 use bytes::Bytes;
 use proptest::prelude::*;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Bodies of the tests: JSON lists of (series number, time in milliseconds, value bits).
@@ -26,8 +28,14 @@ struct JsonBodies;
 
 type Sample = (u8, i64, u64);
 
+/// Of another metric than the rest, with a label that those have not.
+const OTHER: u8 = 250;
+
 fn labels(series: u8) -> Labels {
     let host = format!("h{series}");
+    if series == OTHER {
+        return Labels::from_pairs([("__name__", "other_total"), ("instance", host.as_str()), ("rack", "r1")]).expect("valid");
+    }
     Labels::from_pairs([("__name__", "requests_total"), ("instance", host.as_str()), ("job", "api")]).expect("valid")
 }
 
@@ -81,27 +89,15 @@ impl World {
         Self { log: Arc::default(), tables: Arc::default(), checkpoints: Arc::default(), foreign: None }
     }
 
-    /// Runs an engine over `records`; a graceful stop checkpoints, a crash does not.
-    async fn run(&self, records: &[Record], crash: bool, buffer_rows_max: usize) -> Arc<Live> {
-        let (intake, receiver) = intake();
-        let live = Arc::new(Live::default());
-        let (cancel, halt) = (CancellationToken::new(), CancellationToken::new());
-        let config = EngineConfig {
-            tick_ms: 10,
-            checkpoint_interval_ms: if crash { 20 } else { 3_600_000 },
-            buffer_rows_max,
-            repair_interval_ms: 10,
-            background_share: 1.0,
-            ..EngineConfig::default()
-        };
+    fn parts(&self, config: EngineConfig, intake: Deliveries, live: &Arc<Live>, cancel: &CancellationToken, halt: &CancellationToken) -> EngineParts {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(WallTime(0)));
-        let parts = EngineParts {
+        EngineParts {
             config,
             group: GroupName::of_partition(0),
             writer: "test".into(),
             logs: Topic::ALL.into_iter().map(LogName::first).collect(),
             takes_over: false,
-            intake: receiver,
+            intake,
             log: self.log.clone(),
             decoder: Arc::new(JsonBodies),
             tables: self.tables.clone(),
@@ -116,7 +112,23 @@ impl World {
             clock,
             cancel: cancel.clone(),
             halt: halt.clone(),
+        }
+    }
+
+    /// Runs an engine over `records`; a graceful stop checkpoints, a crash does not.
+    async fn run(&self, records: &[Record], crash: bool, buffer_rows_max: usize) -> Arc<Live> {
+        let (intake, receiver) = intake();
+        let live = Arc::new(Live::default());
+        let (cancel, halt) = (CancellationToken::new(), CancellationToken::new());
+        let config = EngineConfig {
+            tick_ms: 10,
+            checkpoint_interval_ms: if crash { 20 } else { 3_600_000 },
+            buffer_rows_max,
+            repair_interval_ms: 10,
+            background_share: 1.0,
+            ..EngineConfig::default()
         };
+        let parts = self.parts(config, receiver, &live, &cancel, &halt);
         let handle = start(parts).expect("starts");
         let log = LogName::first(Topic::Metrics);
         for record in records {
@@ -129,7 +141,7 @@ impl World {
         }
         if crash {
             // Some checkpoints may happen meanwhile; the rest is forgotten.
-            tokio::time::sleep(std::time::Duration::from_millis(records.len() as u64 % 4 * 12)).await;
+            tokio::time::sleep(Duration::from_millis(records.len() as u64 % 4 * 12)).await;
             halt.cancel();
             drop(handle.join().await);
         } else {
@@ -149,7 +161,7 @@ impl World {
                     panic!("the engine ended: {:?}", engine.await);
                 }
                 assert!(waited < 10_000, "the engine stands still: {:?} {:?}", view.status.logs, view.status.repair);
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
             cancel.cancel();
             engine.await.expect("no panic").expect("stops");
@@ -339,6 +351,27 @@ async fn a_retry_of_a_body_counts_once_even_across_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_metric_whose_series_are_gone_is_still_known_after_restarts() {
+    let world = World::new();
+    let at = |series: u8, hour: i64| record(&[(series, hour * 3_600_000, 5.0f64.to_bits())], 0);
+    let known = |live: &Live| {
+        let view = live.view();
+        let metrics = view.metrics.iter().map(|(name, labels)| (name.clone(), labels.join(" "))).collect::<Vec<_>>();
+        (view.status.series_count, metrics)
+    };
+    let all = |series: usize| {
+        (series, vec![("other_total".to_owned(), "instance rack".to_owned()), ("requests_total".to_owned(), "instance job".to_owned())])
+    };
+    // It is evicted when a checkpoint is published, of which there are several, and in no later one.
+    let full = |hour: i64| record(&(0..11_000).map(|ms| (0, hour * 3_600_000 + ms, 5.0f64.to_bits())).collect::<Vec<_>>(), 0);
+    let hours: Vec<Record> = std::iter::once(at(OTHER, 1)).chain((4..10).map(full)).collect();
+    world.run(&hours, false, 10_000).await;
+    for records in [vec![at(0, 41)], vec![]] {
+        assert_eq!(known(&*world.run(&records, false, 1_000_000).await), all(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn records_that_other_processes_append_are_taken_in_their_place() {
     let all: Vec<Sample> = (0..90).map(|i| (i as u8 % 3, 1_000_000 + i * 1_000, (i as f64).to_bits())).collect();
     let records: Vec<Record> = all.chunks(4).enumerate().map(|(i, c)| record(c, i as i64)).collect();
@@ -347,6 +380,76 @@ async fn records_that_other_processes_append_are_taken_in_their_place() {
         let live = world.run(&records, false, 1_000_000).await;
         assert_eq!(all_rows(&world, &live).await, naive(&all), "one in {foreign}");
     }
+}
+
+/// A log whose records come only when they may.
+struct SlowLog {
+    log: Arc<MemoryLog>,
+    asked: tokio::sync::Notify,
+    may_read: tokio::sync::Semaphore,
+}
+
+#[async_trait]
+impl LogReader for SlowLog {
+    async fn read(&self, log: LogName, from: Position, bytes_max: usize) -> PortResult<Vec<(Position, Record)>> {
+        self.asked.notify_one();
+        self.may_read.acquire().await.expect("open").forget();
+        self.log.read(log, from, bytes_max).await
+    }
+
+    async fn bounds(&self, log: LogName) -> PortResult<(Position, Position)> {
+        self.log.bounds(log).await
+    }
+
+    async fn trim(&self, log: LogName, before: Position) -> PortResult<()> {
+        self.log.trim(log, before).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_delivered_and_trimmed_while_the_log_is_still_asked_for_it_is_there_once() {
+    let world = World::new();
+    let slow = Arc::new(SlowLog { log: world.log.clone(), asked: Default::default(), may_read: tokio::sync::Semaphore::new(0) });
+    let (intake, receiver) = intake();
+    let (live, cancel) = (Arc::new(Live::default()), CancellationToken::new());
+    let config = EngineConfig { tick_ms: 10, checkpoint_interval_ms: 20, ..EngineConfig::default() };
+    let mut parts = world.parts(config, receiver, &live, &cancel, &CancellationToken::new());
+    parts.log = slow.clone();
+    let handle = start(parts).expect("starts");
+    let log = LogName::first(Topic::Metrics);
+    let sample = |n: i64| record(&[(0, 1_000_000 + n, 5.0f64.to_bits())], 0);
+    let deliver = async |n: i64| {
+        let place = intake.reserve().await.expect("room");
+        let (record, position) = (sample(n), Position(n as u64));
+        place.deliver(Delivery { log, position, decoded: JsonBodies.decode(&record).expect("decodes"), record });
+    };
+    let append = async |n: i64| world.log.append(log, sample(n)).await.expect("appends");
+    while !live.view().status.recovered {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    append(0).await;
+    // It does not come, until the log is asked for it, and does not answer.
+    slow.asked.notified().await;
+    deliver(0).await;
+    let mut count = 1;
+    while world.log.bounds(log).await.expect("bounds").0 == Position(0) {
+        append(count).await;
+        deliver(count).await;
+        count += 1;
+        assert!(count < 2_000, "nothing is trimmed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let answered = Instant::now();
+    slow.may_read.add_permits(100);
+    append(count).await;
+    let log_status = || live.view().status.logs["metrics/0"];
+    while log_status().unread(Instant::now()).is_none_or(|unread| unread > answered.elapsed()) {
+        assert!(answered.elapsed() < Duration::from_secs(20), "it does not go on: {:?}", log_status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    cancel.cancel();
+    handle.join().await.expect("stops");
+    assert_eq!(all_rows(&world, &live).await.0.len() as i64, count + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -127,9 +127,8 @@ impl Pipeline {
             (spec.name.clone(), ViewInfo { schema: schema.clone(), key, sql, generation, table: spec.table() })
         };
         view.views = self.views.specs().map(info).collect();
-        let known: usize = view.metrics.values().map(|labels| labels.len()).sum();
-        let now: usize = self.registry.metrics().iter().map(|m| m.label_names.len()).sum();
-        if known != now || view.metrics.len() != self.registry.metrics().len() {
+        let known = (view.metrics.len(), view.metrics.values().map(|labels| labels.len()).sum());
+        if known != self.registry.names_count() {
             let names = |m: &MetricInfo| m.label_names.iter().cloned().collect::<Vec<_>>().into();
             view.metrics = Arc::new(self.registry.metrics().iter().map(|m| (m.name.to_string(), names(m))).collect());
         }
@@ -151,7 +150,7 @@ impl Pipeline {
         }
         let log = |name: &crate::log::LogName| {
             let checkpointed = checkpointed.get(name).copied().unwrap_or_default();
-            (name.to_string(), LogStatus { next: self.shown.get(name).copied().unwrap_or(checkpointed), checkpointed })
+            (name.to_string(), LogStatus { next: self.shown.get(name).copied().unwrap_or(checkpointed), checkpointed, read_until: None })
         };
         Status {
             recovered,

@@ -19,6 +19,13 @@ struct Queue {
     read: VecDeque<(Position, Record)>,
 }
 
+impl Queue {
+    /// Nothing of it can be given before more is read.
+    fn is_dry(&self) -> bool {
+        self.read.is_empty() && self.from < self.until
+    }
+}
+
 impl Merge {
     /// Each log from its position on until another one; about `bytes_max` bytes of bodies are read at a time, of all of them together.
     pub(super) fn over(logs: impl IntoIterator<Item = (LogName, Range<Position>)>, bytes_max: usize) -> Self {
@@ -30,13 +37,29 @@ impl Merge {
 
     /// The next record; none where all logs are read as far as they are to be.
     pub(super) async fn next(&mut self, reader: &dyn LogReader) -> Result<Option<(LogName, Position, Record)>> {
-        for queue in self.queues.iter_mut().filter(|q| q.read.is_empty() && q.from < q.until) {
+        self.fill(reader).await?;
+        Ok(self.pop())
+    }
+
+    /// The logs of which more has to be read, and from where, before it can be told which record is next.
+    pub(super) fn dry(&self) -> impl Iterator<Item = (LogName, Position)> {
+        self.queues.iter().filter(|q| q.is_dry()).map(|q| (q.log, q.from))
+    }
+
+    /// Reads on, where that has to be.
+    pub(super) async fn fill(&mut self, reader: &dyn LogReader) -> Result<()> {
+        for queue in self.queues.iter_mut().filter(|q| q.is_dry()) {
             queue.read = reader.read(queue.log, queue.from, self.bytes_max).await?.into();
             // Positions may end in a gap: then there is nothing more.
             queue.from = queue.read.back().map_or(queue.until, |(last, _)| last.next());
         }
+        Ok(())
+    }
+
+    /// The next record of what is read; to be called when nothing is dry.
+    pub(super) fn pop(&mut self) -> Option<(LogName, Position, Record)> {
         let arrival = |queue: &Queue| queue.read.front().map(|(_, record)| record.received_at);
         let first = self.queues.iter_mut().filter(|q| !q.read.is_empty()).min_by_key(|q| arrival(q));
-        Ok(first.and_then(|queue| queue.read.pop_front().map(|(at, record)| (queue.log, at, record))))
+        first.and_then(|queue| queue.read.pop_front().map(|(at, record)| (queue.log, at, record)))
     }
 }

@@ -96,7 +96,9 @@ impl Engine {
             for log in &self.logs {
                 ranges.push((*log, self.pipeline.next(*log)..self.log.bounds(*log).await?.1));
             }
-            if self.replay_part(ranges).await? || started.elapsed() < REPLAY_LITTLE {
+            let stops = self.replay_part(ranges).await?;
+            self.following.read_until = self.logs.iter().map(|log| (*log, started)).collect();
+            if stops || started.elapsed() < REPLAY_LITTLE {
                 return Ok(());
             }
         }
