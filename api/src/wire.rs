@@ -1,6 +1,7 @@
 //! Puts the parts together: log, store, tables, dimensions, views, engine, upkeep, HTTP. Starts them inside out and stops them outside in.
 
 mod chains;
+mod instance;
 mod log;
 mod moved;
 mod partitions;
@@ -44,6 +45,7 @@ use afferent_storage::steps::Steps;
 use afferent_storage::table::delta::DeltaTables;
 use afferent_storage::table::provider::LakeTable;
 use axum::Router;
+use instance::Instance;
 use log::Log;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
@@ -73,6 +75,7 @@ pub struct Server {
     doors: CancellationToken,
     inner: CancellationToken,
     _halt: DropGuard,
+    _instance: Option<Instance>,
 }
 
 /// What runs.
@@ -92,6 +95,7 @@ type Ended = (Part, Result<()>);
 
 /// What was opened before anything runs.
 struct Opened {
+    instance: Option<Instance>,
     log: Log,
     store: Store,
     dimensions: Arc<Dimensions>,
@@ -146,9 +150,10 @@ async fn open(config: Arc<Config>, steps: Steps) -> Result<Opened> {
         Ok((Arc::new(dimensions), views))
     })
     .await?;
+    let instance = Instance::take(&config)?;
     let log = Log::open(&config.log, steps.clone()).await?;
     let store = open_store(&config.store, steps).await?;
-    Ok(Opened { log, store, dimensions, views })
+    Ok(Opened { instance, log, store, dimensions, views })
 }
 
 async fn open_store(place: &StorePlace, steps: Steps) -> Result<Store> {
@@ -166,7 +171,7 @@ async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 
 
 fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let Assembly { config, clock, metrics, listener, address, key } = assembly;
-    let Opened { log, store, dimensions, views } = opened;
+    let Opened { instance, log, store, dimensions, views } = opened;
     let (doors, inner, halt) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let live = Arc::new(Live::default());
     let tables = DeltaTables::new(store.clone());
@@ -176,7 +181,7 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     let compiler = Statements::new(dimensions.clone())?;
     let started_at = clock.now();
     let standby = Arc::new(Standby::default());
-    let seat = log.join(&config)?;
+    let seat = log.join(instance.as_ref())?;
     let sql = SqlEngine::new(&dimensions, live.clone(), table_source(store.clone()), config.sql.clone())?;
     let own = helps_at(&config).map(|at| Place { at, version: sql.version() });
     let roster = Arc::new(Roster::new(own, key));
@@ -204,7 +209,8 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
     };
     let mut parts = JoinSet::new();
     let (hosted, whole, own_tables) = if config.server.engine_per_partition {
-        let ground = Spread { config: &config, log: &log, store: &store, tables: &tables, roster: &roster, standby: &standby };
+        let ground =
+            Spread { config: &config, instance: instance.as_ref(), log: &log, store: &store, tables: &tables, roster: &roster, standby: &standby };
         ground.over_partitions(whole, &mut parts)?
     } else {
         (Arc::default(), whole, tables)
@@ -249,12 +255,13 @@ fn assemble(assembly: Assembly, opened: Opened) -> Result<Server> {
         parts.spawn(run_follower(follower, inner.clone()));
     }
     http.spawn(run_http(listener, router, config, doors.clone()));
-    Ok(Server { address, state, http, parts, appender, log, doors, inner, _halt: halt.drop_guard() })
+    Ok(Server { address, state, http, parts, appender, log, doors, inner, _halt: halt.drop_guard(), _instance: instance })
 }
 
 /// What engines of partitions are put together from.
 struct Spread<'a> {
     config: &'a Config,
+    instance: Option<&'a Instance>,
     log: &'a Log,
     store: &'a Store,
     tables: &'a Arc<DeltaTables>,
@@ -268,7 +275,7 @@ impl Spread<'_> {
     /// # Errors
     /// As [`Log::join_partitions`].
     fn over_partitions(self, whole: EngineParts, running: &mut JoinSet<Ended>) -> Result<(Arc<Hosted>, EngineParts, Arc<DeltaTables>)> {
-        let Self { config, log, store, tables, roster, standby } = self;
+        let Self { config, instance, log, store, tables, roster, standby } = self;
         let hosted = Arc::<Hosted>::default();
         let (group, views) = (GroupName::of_views(), Arc::<Live>::default());
         let (partitions, checkpoints) = (log.spread().partitions, whole.checkpoints.clone());
@@ -290,7 +297,7 @@ impl Spread<'_> {
             cancel: whole.cancel.clone(),
             halt: whole.halt.clone(),
         });
-        for (partition, seat) in (0..).zip(log.join_partitions(config)?) {
+        for (partition, seat) in (0..).zip(log.join_partitions(instance)?) {
             let ground = ground.clone();
             running.spawn(async move { (Part::Partition, ground.run(partition, seat).await) });
         }

@@ -30,6 +30,9 @@ const ASK_WAIT: Duration = Duration::from_secs(5);
 /// Bytes that are read of what a partition says.
 const PARTS_BYTES_MAX: u64 = 1 << 30;
 
+/// Bytes that are read of why it says nothing.
+const ERROR_BYTES_MAX: u64 = 64 << 10;
+
 /// One that has said nothing for so long is missing.
 const SILENT_AFTER: Duration = Duration::from_secs(3);
 
@@ -150,7 +153,7 @@ impl Slot {
     fn without(&self, known: &Known, view: &ReadView) -> Arc<ReadView> {
         let (partition, epoch) = (self.partition, view.status.epoch);
         let process = match known.at.as_ref().or(known.was_at.as_ref()) {
-            Some(at) => format!("the process at {at} does not answer"),
+            Some(at) => format!("the process at {at} does not give them"),
             None => "no process that works it was found".to_owned(),
         };
         let why = Some(known.why.replace(char::is_control, " ")).filter(|why| !why.is_empty()).map_or(String::new(), |why| format!(" ({why})"));
@@ -158,6 +161,12 @@ impl Slot {
         let status = Arc::new(view.status.told_last(missing));
         Arc::new(ReadView { live: BTreeMap::new(), parts: None, status, ..view.clone() })
     }
+}
+
+/// The sentence of an error as every process answers it.
+fn message(body: &str) -> Option<String> {
+    let answer: serde_json::Value = serde_json::from_str(body).ok()?;
+    answer.get("error")?.get("message")?.as_str().map(str::to_owned)
 }
 
 impl Reached {
@@ -247,13 +256,14 @@ impl Reached {
         let answered = tokio::task::spawn_blocking(move || -> std::result::Result<Bytes, String> {
             let mut answer = request.send(asked.as_ref()).map_err(|e| e.to_string())?;
             if !answer.status().is_success() {
-                return Err(format!("HTTP {}", answer.status()));
+                let said = answer.body_mut().with_config().limit(ERROR_BYTES_MAX).read_to_string().unwrap_or_default();
+                return Err(message(&said).unwrap_or_else(|| format!("HTTP {}", answer.status())));
             }
             let bytes = answer.body_mut().with_config().limit(PARTS_BYTES_MAX).read_to_vec();
             bytes.map(Bytes::from).map_err(|e| e.to_string())
         });
         let answered = answered.await.map_err(|e| Error::internal(format!("asking a partition failed: {e}")))?;
-        let bytes = answered.map_err(|why| Error::unavailable(format!("{url}: {why}")))?;
+        let bytes = answered.map_err(Error::unavailable)?;
         let said = Arc::new(Parts::decode(&bytes, known.as_ref())?);
         // One that was started anew in between has what was sent whole only.
         slot.known().told = (whole || known.is_some_and(|known| known.run == said.run)).then(|| (said.run, targets));

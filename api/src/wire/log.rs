@@ -1,17 +1,15 @@
 //! The log that the configuration names, opened: both of its ports, and its end. Not what goes through it.
 
+use super::instance::Instance;
 use super::work::Seat;
-use crate::config::{Config, LogConfig};
-use afferent_engine::error::{Error, ErrorKind, Result};
+use crate::config::LogConfig;
+use afferent_engine::error::Result;
 use afferent_engine::log::{LogName, LogReader, LogWriter, Topic};
 use afferent_ingest::spread::Spread;
 use afferent_storage::log::embedded::EmbeddedLog;
 use afferent_storage::log::kafka::KafkaLog;
 use afferent_storage::log::kafka::group::Membership;
 use afferent_storage::steps::Steps;
-use std::hash::{BuildHasher as _, RandomState};
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 /// An open log of either kind.
@@ -66,15 +64,15 @@ impl Log {
         }
     }
 
-    /// This process's place among those that share it; a log on this machine has one process.
+    /// This process's place among those that share it, where it works; a log on this machine has one process.
     ///
     /// # Errors
     /// `Unavailable` where this process cannot be given its name, `Invalid` where the client refuses the settings.
-    pub(super) fn join(&self, config: &Config) -> Result<Seat> {
-        match self {
-            Self::Embedded(..) => Ok(Seat::Alone),
-            Self::Kafka(_) if !config.server.roles.work => Ok(Seat::Onlooker),
-            Self::Kafka(log) => Ok(Seat::Member(log.join(&instance(&config.data_dir)?)?)),
+    pub(super) fn join(&self, instance: Option<&Instance>) -> Result<Seat> {
+        match (self, instance) {
+            (Self::Embedded(..), _) => Ok(Seat::Alone),
+            (Self::Kafka(_), None) => Ok(Seat::Onlooker),
+            (Self::Kafka(log), Some(instance)) => Ok(Seat::Member(log.join(&instance.name)?)),
         }
     }
 
@@ -82,10 +80,10 @@ impl Log {
     ///
     /// # Errors
     /// As [`Self::join`].
-    pub(super) fn join_partitions(&self, config: &Config) -> Result<Vec<Membership>> {
-        match self {
-            Self::Kafka(log) if config.server.roles.work => log.join_partitions(&instance(&config.data_dir)?),
-            Self::Embedded(..) | Self::Kafka(_) => Ok(vec![]),
+    pub(super) fn join_partitions(&self, instance: Option<&Instance>) -> Result<Vec<Membership>> {
+        match (self, instance) {
+            (Self::Kafka(log), Some(instance)) => log.join_partitions(&instance.name),
+            _ => Ok(vec![]),
         }
     }
 
@@ -110,21 +108,4 @@ impl Log {
             Self::Kafka(log) => log.close().await,
         }
     }
-}
-
-/// The file in the folder of data that names this process across its restarts.
-const INSTANCE_FILE: &str = "instance";
-
-/// Names this process within its group: the same after a restart, another for every folder of data.
-fn instance(data_dir: &Path) -> Result<String> {
-    let path = data_dir.join(INSTANCE_FILE);
-    let failed = |e: io::Error| Error::caused(ErrorKind::Unavailable, format!("{} cannot be read or made", path.display()), e);
-    match std::fs::read_to_string(&path) {
-        Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
-        _ => {}
-    }
-    let name = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
-    std::fs::create_dir_all(data_dir).and_then(|()| std::fs::write(&path, &name)).map_err(failed)?;
-    Ok(name)
 }

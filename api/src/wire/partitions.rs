@@ -62,7 +62,8 @@ pub(super) async fn check_engines(config: &Config, log: &Log, store: &Store) -> 
     if begun == ours {
         return Ok(());
     }
-    let how = "server.engine_per_partition and the partitions of the log have to stay as they were, or store.url has to name another place";
+    let how = "server.engine_per_partition and the partitions of the log have to stay as they were (with `afferent move-log` the store goes on with other \
+               topics of as many partitions), or store.url has to name another place";
     Err(Error::invalid(format!("the store at {} was begun with {begun}, and this process has {ours}: {how}", store.shown())))
 }
 
