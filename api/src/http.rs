@@ -6,9 +6,10 @@ use crate::config::{Roles, ServerConfig};
 use crate::error::ApiError;
 use crate::metrics::Metric;
 use crate::nearest::ranked;
-use crate::replica::{Reading, serve as replicas};
+use crate::replica::{Missing, Reading, serve as replicas};
 use crate::state::AppState;
 use crate::{backfill, cards, openapi, ops, partitions, sql, stages, stats, status};
+use afferent_engine::live::ReadView;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -151,8 +152,8 @@ pub(crate) fn no_readers() -> ApiError {
     error.hint("ask a process whose server.roles has query")
 }
 
-/// Who waits for the log shows what the process that works has, files from the store and the rest from its memory. Never only a part: a card could not
-/// say so.
+/// Who waits for the log shows what the process that works has, files from the store and the rest from its memory. Never without what is in
+/// its memory: nobody could tell how much a card is off.
 async fn shown_elsewhere(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
     if !state.standby.waits() {
         return next.run(request).await;
@@ -176,15 +177,21 @@ async fn works(State(state): State<AppState>, request: Request, next: Next) -> R
 
 /// The same; while that one does not answer, what was last told of it is told here.
 async fn told_elsewhere(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
-    match state.replica.silent().filter(|_| state.standby.waits()) {
+    let is_read = [Method::GET, Method::HEAD].contains(request.method());
+    match silent(&state).filter(|_| is_read) {
         Some((view, missing)) => status::told_last(&state, &view.status, &missing),
         None => works(State(state), request, next).await,
     }
 }
 
+/// What was told last by the process that works, where this one waits and that one does not answer.
+fn silent(state: &AppState) -> Option<(Arc<ReadView>, Missing)> {
+    state.standby.works_at().and_then(|works_at| state.replica.silent(&works_at))
+}
+
 /// Sends a reader, method and body included, to the process that works; not to one that is known not to answer.
 pub(crate) fn elsewhere(state: &AppState, uri: &Uri) -> Response<Body> {
-    if let Some((_, missing)) = state.replica.silent() {
+    if let Some((_, missing)) = silent(state) {
         return lacks(missing.to_string()).into_response();
     }
     let path = uri.path_and_query().map_or("/", |path| path.as_str());

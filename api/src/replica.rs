@@ -12,6 +12,7 @@ use afferent_engine::schema::TableName;
 use report::{Asked, Told};
 use rows::{Lease, RemoteRows};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ const VIEW_WAIT: Duration = Duration::from_secs(5);
 const STALE_WITHIN: Duration = Duration::from_millis(500);
 
 /// The process that works is asked every second while this one waits: it does not answer where it has said nothing for so long.
-const SILENT_AFTER: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 3_000 });
+const SILENT_AFTER: Duration = Duration::from_millis(if cfg!(test) { 1_500 } else { 3_000 });
 
 /// How long it may take to give the rows of one table.
 const ROWS_WAIT: Duration = Duration::from_secs(20);
@@ -45,6 +46,8 @@ pub struct Replica {
     known: Mutex<Option<Arc<Known>>>,
     /// Reads that are over; the process that works is told with the next question.
     over: Arc<Mutex<Vec<u64>>>,
+    /// The last question was not answered at all.
+    unheard: AtomicBool,
     /// Who else runs stages of statements: what is asked and told says so, too.
     pub(crate) roster: Arc<Roster>,
     /// Only the engine of this partition is asked.
@@ -114,7 +117,7 @@ impl Replica {
     /// Of a process that knows others by `roster`.
     pub fn new(roster: Arc<Roster>) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
-        Self { agent: config.build().into(), known: Mutex::default(), over: Arc::default(), roster, partition: None }
+        Self { agent: config.build().into(), known: Mutex::default(), over: Arc::default(), unheard: AtomicBool::new(false), roster, partition: None }
     }
 
     /// The same for the engine of one partition.
@@ -148,9 +151,10 @@ impl Replica {
         Some(Reading::Part(view, missing))
     }
 
-    /// The same where that one was asked again and again, and has not answered.
-    pub fn silent(&self) -> Option<(Arc<ReadView>, Missing)> {
-        let known = self.known().filter(|known| known.heard_at.elapsed() >= SILENT_AFTER)?;
+    /// The same where it still is the one that works, and does not answer at all: one that says that it is being recovered does.
+    pub fn silent(&self, works_at: &str) -> Option<(Arc<ReadView>, Missing)> {
+        let is_silent = |known: &Arc<Known>| known.works_at == works_at && known.heard_at.elapsed() >= SILENT_AFTER;
+        let known = self.known().filter(is_silent).filter(|_| self.unheard.load(Ordering::Relaxed))?;
         Some(Self::last(&known))
     }
 
@@ -180,7 +184,9 @@ impl Replica {
         told.places.iter().for_each(|place| self.roster.hear(place.clone(), Instant::now()));
         let wait = if self.partition.is_some() { PARTITION_ROWS_WAIT } else { ROWS_WAIT };
         let lease = Lease::new(self.agent.clone(), format!("{base}{ROWS_PATH}"), read, wait, Arc::clone(&self.over));
-        let (view, catalog) = told.onto(before.as_deref().map(|known| (&known.view, known.catalog)))?;
+        let (mut view, catalog) = told.onto(before.as_deref().map(|known| (&known.view, known.catalog)))?;
+        // It may have been said at any moment since it was asked for.
+        view.status = Arc::new(view.status.aged(started.elapsed()));
         let known = Known { works_at: works_at.to_owned(), heard_at: Instant::now(), view: view.clone(), catalog };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(known));
         let remote = |table: TableName| {
@@ -198,7 +204,9 @@ impl Replica {
         if let Some(key) = self.roster.key() {
             request = request.header(KEY, key.header());
         }
-        let mut answer = request.send(body.as_slice()).map_err(|e| failed(&e))?;
+        let sent = request.send(body.as_slice());
+        self.unheard.store(sent.is_err(), Ordering::Relaxed);
+        let mut answer = sent.map_err(|e| failed(&e))?;
         if !answer.status().is_success() {
             return Err(failed(&answer.status()));
         }

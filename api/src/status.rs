@@ -19,20 +19,24 @@ use std::time::Instant;
 /// # Errors
 /// None so far.
 pub async fn freshness(State(state): State<AppState>) -> ApiResult {
-    let status = state.live.view().status.clone();
-    let mut report = report(&status, state.clock.now());
+    Ok(answer(&state, &state.live.view().status))
+}
+
+/// The report together with what this process knows besides.
+fn answer(state: &AppState, status: &Status) -> Response<Body> {
+    let mut report = report(status, state.clock.now());
     if let Some(report) = report.as_object_mut() {
         report.insert("settings".to_owned(), settings(&state.config));
         report.insert("view_files".to_owned(), view_files(&state.view_files));
     }
-    Ok(json_response(StatusCode::OK, &report))
+    json_response(StatusCode::OK, &report)
 }
 
-/// What the process that works the log told last, where it does not answer.
+/// What the process that works the log told last, where it does not answer; of its store, backfills and partitions nothing is known here.
 pub fn told_last(state: &AppState, status: &Status, missing: &Missing) -> Response<Body> {
     // Nobody answers completely.
     let status = Status { recovered: false, ..status.told_last(missing.to_string()) };
-    json_response(StatusCode::OK, &report(&status, state.clock.now()))
+    answer(state, &status)
 }
 
 /// The report as JSON. Unknown is null; lags are seconds behind `now`.

@@ -68,7 +68,7 @@ impl EngineConfig {
             ("series_max", i64::try_from(self.series_max).unwrap_or(i64::MAX), 1, 100_000_000),
             ("series_idle_ms", self.series_idle_ms, 600_000, i64::MAX),
             ("repair_interval_ms", i64::try_from(self.repair_interval_ms).unwrap_or(i64::MAX), 10, 600_000),
-            ("tick_ms", i64::try_from(self.tick_ms).unwrap_or(i64::MAX), 10, 60_000),
+            ("tick_ms", i64::try_from(self.tick_ms).unwrap_or(i64::MAX), 10, 1_000),
         ];
         for (key, value, low, high) in ranges {
             if !(low..=high).contains(&value) {

@@ -33,6 +33,9 @@ pub const STATE_VERSION: u32 = 2;
 /// Before the names of states that a partition keeps for the owner of the views.
 const PARTS: &str = "parts-";
 
+/// Names of metrics and labels beyond which those without live series are not kept over a restart.
+const NAMES_MAX: usize = 100_000;
+
 /// Names of metrics and of their labels.
 const METRICS: &str = "metrics.json";
 
@@ -216,9 +219,12 @@ impl Pipeline {
         self.restore_scalars(scalars)
     }
 
-    /// Every metric there ever was with its label names, those included that have no live series any more.
+    /// Every metric there ever was with its label names, those included that have no live series any more, unless there are too many.
     fn metric_names(&self) -> Result<Bytes> {
-        let names: BTreeMap<&str, &BTreeSet<String>> = self.registry.metrics().iter().map(|m| (m.name.as_ref(), &m.label_names)).collect();
+        let (metrics, labels) = self.registry.names_count();
+        let is_many = metrics + labels > NAMES_MAX;
+        let kept = self.registry.metrics().iter().filter(|m| !is_many || !m.series.is_empty());
+        let names: BTreeMap<&str, &BTreeSet<String>> = kept.map(|m| (m.name.as_ref(), &m.label_names)).collect();
         Ok(serde_json::to_vec(&names).map_err(|e| Error::caused(ErrorKind::Internal, "state of metrics", e))?.into())
     }
 

@@ -68,6 +68,14 @@ impl Status {
         Some(format!("records of the last {longest} s may be missing: {} could not be read to the end since", logs.join(", ")))
     }
 
+    /// The same as it was told so long ago.
+    #[must_use]
+    pub fn aged(&self, by: Duration) -> Self {
+        let mut status = self.clone();
+        status.logs.values_mut().for_each(|log| log.read_until = log.read_until.map(|until| until.checked_sub(by).unwrap_or(until)));
+        status
+    }
+
     /// The same, of an engine that does not answer any more, and what is missing because of that: how far it had read the log does not matter beside it.
     #[must_use]
     pub fn told_last(&self, missing: String) -> Self {
@@ -148,7 +156,7 @@ pub struct LogStatus {
     pub next: Position,
     /// Where a replay would start: the last checkpoint's position.
     pub checkpointed: Position,
-    /// Everything that any process had acknowledged by then is in what readers see; none before that is known. Told to others as an age, since their
+    /// Everything that any process had acknowledged by then is in what readers see, but for late samples ([`RepairStatus`]); none before that is known. Told to others as an age, since their
     /// clocks may differ.
     #[serde(default, with = "age")]
     pub read_until: Option<Instant>,

@@ -238,6 +238,9 @@ enum Event {
 /// Deliveries taken in one go before the loop looks at the clock again.
 const BURST: usize = 32;
 
+/// Deliveries that wait for their predecessors before no more are taken.
+const WAITING_MAX: usize = 1024;
+
 /// How often a process that ends with an error looks whether another one has gone past it, while the store does not answer.
 const OVERTAKEN_TRIES: usize = if cfg!(test) { 20 } else { 5 };
 
@@ -296,7 +299,7 @@ impl Engine {
                 worked = past::worked(&mut self.working) => Event::Worked(worked),
                 _ = ticks.tick() => Event::Tick,
                 Some(command) = commands.recv() => Event::Asked(command),
-                delivery = intake.recv(), if !full => Event::Delivered(delivery),
+                delivery = intake.recv(), if !full && !self.is_crowded() => Event::Delivered(delivery),
             };
             match event {
                 Event::Stop | Event::Delivered(None) => break,
@@ -327,6 +330,11 @@ impl Engine {
             // A flood of old samples waits with its senders, not in memory.
             || self.pipeline.late.len() >= LATE_WAITING_MAX
             || self.pipeline.is_slow_full()
+    }
+
+    /// True while too many deliveries wait for a record that is not delivered: it is read from the log meanwhile.
+    fn is_crowded(&self) -> bool {
+        self.waiting.values().map(BTreeMap::len).sum::<usize>() >= WAITING_MAX
     }
 
     /// True when the rows in memory are those of one epoch.
@@ -373,6 +381,7 @@ impl Engine {
         if let Some(request) = self.pipeline.slow_request() {
             self.resolve_if_there(request).await?;
         }
+        self.look_how_far();
         self.pipeline.tick(self.clock.now());
         self.answer_if_whole();
         self.show(None);

@@ -44,6 +44,11 @@ impl Pipeline {
         self.slow.len() >= super::SLOW_MAX
     }
 
+    /// True while any sample waits for raw rows: it is in nothing that readers see.
+    pub(crate) fn has_slow(&self) -> bool {
+        !self.slow.is_empty()
+    }
+
     /// What must be read for [`Self::resolve_slow`]; `None` where nothing waits.
     pub(crate) fn slow_request(&self) -> Option<SlowRequest> {
         let oldest = self.slow.iter().map(|s| pane_of(s.time)).min()?;

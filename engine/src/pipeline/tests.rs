@@ -10,11 +10,11 @@ use crate::live::{Live, LiveFilter};
 use crate::log::{Decoder, Format, LogReader, LogWriter, Topic};
 use crate::query::{Compiler, LabelInventory, ViewSpec};
 use crate::sample::{SampleBatch, SeriesSlice};
-use crate::schema::TableName;
+use crate::schema::{TableDef, TableName};
 use crate::series::Labels;
 use crate::sim::{MemoryCheckpoints, MemoryLog, MemoryTables};
 use crate::supervisor::{EngineParts, Share, start};
-use crate::table::TableStore;
+use crate::table::{History, Scanned, TableFiles, TableStore, Wanted};
 use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use async_trait::async_trait;
@@ -450,6 +450,61 @@ async fn what_is_delivered_and_trimmed_while_the_log_is_still_asked_for_it_is_th
     cancel.cancel();
     handle.join().await.expect("stops");
     assert_eq!(all_rows(&world, &live).await.0.len() as i64, count + 1);
+}
+
+/// Stored rows that cannot be read at times.
+struct AwayHistory {
+    tables: Arc<MemoryTables>,
+    is_away: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait]
+impl History for AwayHistory {
+    async fn scan(&self, table: &TableDef, files: &TableFiles, wanted: &Wanted) -> PortResult<Scanned> {
+        if self.is_away.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Error::unavailable("away"));
+        }
+        self.tables.scan(table, files, wanted).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_placed_while_the_store_is_away_is_not_said_to_be_read() {
+    let world = World::new();
+    let history = Arc::new(AwayHistory { tables: world.tables.clone(), is_away: true.into() });
+    let (intake, receiver) = intake();
+    let (live, cancel) = (Arc::new(Live::default()), CancellationToken::new());
+    let config = EngineConfig { tick_ms: 10, checkpoint_interval_ms: 3_600_000, ..EngineConfig::default() };
+    let mut parts = world.parts(config, receiver, &live, &cancel, &CancellationToken::new());
+    parts.history = history.clone();
+    let handle = start(parts).expect("starts");
+    let log = LogName::first(Topic::Metrics);
+    while !live.view().status.recovered {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The second one comes out of order.
+    for (n, time) in [(0, 1_000_000), (1, 999_000)] {
+        let record = record(&[(0, time, 5.0f64.to_bits())], 0);
+        let position = world.log.append(log, record.clone()).await.expect("appends");
+        assert_eq!(position, Position(n));
+        let place = intake.reserve().await.expect("room");
+        place.deliver(Delivery { log, position, decoded: JsonBodies.decode(&record).expect("decodes"), record });
+    }
+    let status = || live.view().status.logs.get("metrics/0").copied().unwrap_or_default();
+    let began = Instant::now();
+    while status().unread(Instant::now()).is_none_or(|unread| unread < Duration::from_millis(500)) {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    history.is_away.store(false, std::sync::atomic::Ordering::Relaxed);
+    let back = Instant::now();
+    while status().unread(Instant::now()).is_none_or(|unread| unread > back.elapsed()) {
+        assert!(back.elapsed() < Duration::from_secs(20), "{:?}", status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(all_rows(&world, &live).await.0.len(), 2);
+    cancel.cancel();
+    handle.join().await.expect("stops");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,6 +28,8 @@ pub(super) struct Following {
     reading: Option<Reading>,
     /// Logs with records that are not delivered: from which position, and since when.
     behind: BTreeMap<LogName, (Position, Instant)>,
+    /// What the logs answered last.
+    answered: Vec<End>,
     /// An end that a log had at that instant; the next one is looked at when everything before it is taken.
     open: BTreeMap<LogName, (Position, Instant)>,
     /// Everything that anybody had acknowledged by then is taken.
@@ -130,7 +132,7 @@ impl Engine {
             // What is left is not waited for again.
             self.following.behind.insert(log, (self.pipeline.next(log), started));
         }
-        self.look_how_far(&ends);
+        self.following.answered = ends;
         match read {
             Err(error) if error.kind() == ErrorKind::Unavailable => Ok(Some(error)),
             read => Ok(read?.or(silent)),
@@ -188,8 +190,13 @@ impl Engine {
         }
     }
 
-    /// Notes until when everything that was acknowledged is there.
-    fn look_how_far(&mut self, ends: &[End]) {
+    /// Notes until when everything that was acknowledged is in what readers see from now on; not what is late, which waits for its repair. To be called
+    /// when out-of-order samples had their chance: those that could not be placed are nowhere to be seen.
+    pub(super) fn look_how_far(&mut self) {
+        let ends = std::mem::take(&mut self.following.answered);
+        if self.pipeline.has_slow() {
+            return;
+        }
         for end in ends {
             let open = self.following.open.entry(end.log).or_insert((end.next, end.asked));
             let next = self.pipeline.next(end.log);

@@ -64,7 +64,7 @@ async fn a_log_that_stands_still_holds_up_neither_the_others_nor_twice() {
 }
 
 #[tokio::test]
-async fn a_log_that_fails_is_told_of_and_rests_while_the_others_go_on() {
+async fn a_log_that_fails_is_told_of_while_the_others_go_on() {
     let logs = Arc::new(Logs { still: watch::channel(vec![]).0, fail: Mutex::new(vec![log(1)]), asked: Mutex::default() });
     let (reader, names): (Arc<dyn LogReader>, _) = (logs.clone(), [log(0), log(1)]);
     let mut ends = Ends::default();
@@ -72,7 +72,6 @@ async fn a_log_that_fails_is_told_of_and_rests_while_the_others_go_on() {
     assert_eq!((first.len(), away.unwrap().to_string()), (1, "metrics/1 is away".to_owned()));
     let (second, away) = ends.ask(&reader, &names).await.unwrap();
     assert!(second.len() == 1 && away.is_some());
-    assert_eq!(logs.asked.lock().unwrap()[&log(1)], 1);
     logs.fail.lock().unwrap().clear();
     tokio::time::sleep(ASK_AGAIN).await;
     let (all, away) = ends.ask(&reader, &names).await.unwrap();
